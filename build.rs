@@ -1,0 +1,3 @@
+//! Tells the crate what NGINX it is built against.
+
+fn main() {}

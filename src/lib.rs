@@ -1,0 +1,6 @@
+//! placeholder
+
+#![warn(missing_docs)]
+
+pub mod introspection;
+pub mod settings;

@@ -1,0 +1,202 @@
+//! What may an operator configure, and which settings make two locations share answers?
+//!
+//! Everything here is validated when it is built: a value of one of these types is one the module can work with. The
+//! directives that produce them read files and check pairs; the meaning of each value is fixed here.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+/// A secret of the gateway: never printed, wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes the secret over.
+    pub fn new(secret: String) -> Self {
+        Self(Zeroizing::new(secret))
+    }
+
+    /// The secret itself, for the request to the authorization server and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why an introspection endpoint's URL is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// It is no URL.
+    #[error("{0}")]
+    Syntax(url::ParseError),
+    /// Its scheme is neither `http` nor `https`.
+    #[error("the scheme is neither \"http\" nor \"https\"")]
+    Scheme,
+    /// It carries a user name or a password.
+    #[error("it contains user information; use \"phantom_token_client_id\" and \"phantom_token_client_secret\"")]
+    UserInfo,
+    /// It has a fragment.
+    #[error("it contains a fragment")]
+    Fragment,
+    /// It has a `$`.
+    #[error("it contains \"$\", and variables are not supported in it")]
+    Variable,
+    /// Its port is 0.
+    #[error("port 0 cannot be connected to")]
+    Port,
+    /// It holds white space or a control character.
+    #[error("it contains white space or a control character")]
+    Character,
+}
+
+/// The URL of an introspection endpoint (RFC 7662 §2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint(url::Url);
+
+impl Endpoint {
+    /// Accepts an absolute `http` or `https` URL without user information, fragment or variables.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        if text.bytes().any(|b| b <= b' ' || b == 0x7f) {
+            return Err(EndpointError::Character);
+        }
+        if text.contains('$') {
+            return Err(EndpointError::Variable);
+        }
+        let url = url::Url::parse(text).map_err(EndpointError::Syntax)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(EndpointError::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() || Self::authority(text).contains('@') {
+            return Err(EndpointError::UserInfo);
+        }
+        if url.fragment().is_some() {
+            return Err(EndpointError::Fragment);
+        }
+        if url.port() == Some(0) {
+            return Err(EndpointError::Port);
+        }
+        Ok(Self(url))
+    }
+
+    fn authority(text: &str) -> &str {
+        let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split(['/', '?', '#']).next().unwrap_or("")
+    }
+
+    /// The URL.
+    pub fn url(&self) -> &url::Url {
+        &self.0
+    }
+
+    /// Whether tokens and credentials travel to it in clear over a network: plain `http`, and not to this machine.
+    pub fn is_plain_remote(&self) -> bool {
+        let loopback = match self.0.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => false,
+        };
+        self.0.scheme() == "http" && !loopback
+    }
+}
+
+/// How the gateway authenticates at the introspection endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ClientAuth {
+    /// Not at all.
+    None,
+    /// `client_secret_basic` (RFC 6749 §2.3.1).
+    ClientSecretBasic {
+        /// `client_id`.
+        client_id: String,
+        /// `client_secret`.
+        client_secret: Secret,
+    },
+}
+
+/// A file of CA certificates, read when the configuration was.
+#[derive(Debug, Clone)]
+pub struct TrustedCertificate {
+    /// Where it was read from, for messages.
+    pub path: String,
+    /// The PEM text.
+    pub pem: Arc<[u8]>,
+}
+
+impl PartialEq for TrustedCertificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.pem == other.pem
+    }
+}
+
+impl Eq for TrustedCertificate {}
+
+impl Hash for TrustedCertificate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pem.hash(state);
+    }
+}
+
+/// How the endpoint's TLS certificate is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// Verify at all.
+    pub verify: bool,
+    /// These CAs and no others; the system's when absent.
+    pub trusted_certificate: Option<TrustedCertificate>,
+    /// Name for SNI and verification; the URL's host when absent.
+    pub server_name: Option<String>,
+}
+
+/// What happens to a JWT that is itself an introspection answer (RFC 9701).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IntrospectionJwt {
+    /// It was addressed to the gateway: never forwarded.
+    Reject,
+}
+
+/// The settings that decide what an answer is worth. Locations of equal profile share cached answers and exchanges in
+/// flight; nothing outside it may influence an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Profile {
+    /// Who is asked.
+    pub endpoint: Endpoint,
+    /// As whom.
+    pub client_auth: ClientAuth,
+    /// The `Accept` header, sent as written.
+    pub accept: String,
+    /// JSON members that may carry the JWT, in order.
+    pub jwt_members: Vec<String>,
+    /// Treatment of RFC 9701 answers.
+    pub introspection_jwt: IntrospectionJwt,
+    /// TLS towards the endpoint.
+    pub tls: Tls,
+    /// Treat every answer as if it had no caching headers.
+    pub ignore_cache_control: bool,
+    /// Upper bound of any lifetime.
+    pub max_ttl: Duration,
+    /// How long an inactive answer is kept; zero: not at all.
+    pub inactive_ttl: Duration,
+}
+
+/// What distinguishes one HTTP client of a worker from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientSettings {
+    /// Where it connects.
+    pub endpoint: Endpoint,
+    /// TLS towards the endpoint.
+    pub tls: Tls,
+    /// Limit of name resolution, TCP and TLS set-up together.
+    pub connect_timeout: Duration,
+    /// Idle connections kept.
+    pub keepalive: usize,
+}

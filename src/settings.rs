@@ -206,3 +206,75 @@ pub struct ClientSettings {
     /// Idle connections kept.
     pub keepalive: usize,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A profile with the directives' defaults.
+    pub(crate) fn profile() -> Profile {
+        Profile {
+            endpoint: Endpoint::parse("https://as.example/introspect").unwrap(),
+            client_auth: ClientAuth::None,
+            accept: "application/jwt".into(),
+            jwt_members: vec!["phantom_token".into(), "jwt".into()],
+            introspection_jwt: IntrospectionJwt::Reject,
+            tls: Tls { verify: true, trusted_certificate: None, server_name: None },
+            ignore_cache_control: false,
+            max_ttl: Duration::from_secs(60),
+            inactive_ttl: Duration::from_secs(5),
+        }
+    }
+
+    #[test]
+    fn endpoints() {
+        for text in [
+            "http://127.0.0.1:8443/introspect",
+            "HTTPS://AS.example/oauth/v2/introspection?x=1",
+            "http://[::1]:80/",
+            "https://as.example/path@with/at",
+        ] {
+            assert!(Endpoint::parse(text).is_ok(), "{text}");
+        }
+        let refused: &[(&str, fn(&EndpointError) -> bool)] = &[
+            ("http://", |e| matches!(e, EndpointError::Syntax(_))),
+            ("http://:80/", |e| matches!(e, EndpointError::Syntax(_))),
+            ("http://as:99999/", |e| matches!(e, EndpointError::Syntax(_))),
+            ("http://[::1/", |e| matches!(e, EndpointError::Syntax(_))),
+            ("ftp://as/", |e| *e == EndpointError::Scheme),
+            ("https://user@as/", |e| *e == EndpointError::UserInfo),
+            ("https://user:password@as/", |e| *e == EndpointError::UserInfo),
+            ("https://@as/", |e| *e == EndpointError::UserInfo),
+            ("https://as/#x", |e| *e == EndpointError::Fragment),
+            ("https://as/#", |e| *e == EndpointError::Fragment),
+            ("https://$host/", |e| *e == EndpointError::Variable),
+            ("https://as:0/", |e| *e == EndpointError::Port),
+            ("https://as/a b", |e| *e == EndpointError::Character),
+        ];
+        for (text, expected) in refused {
+            let error = Endpoint::parse(text).unwrap_err();
+            assert!(expected(&error), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_is_told_apart() {
+        for (text, expected) in [
+            ("http://as.example/", true),
+            ("http://10.0.0.1/", true),
+            ("https://as.example/", false),
+            ("http://127.0.0.9/", false),
+            ("http://[::1]/", false),
+            ("http://localhost:8080/", false),
+        ] {
+            assert_eq!(Endpoint::parse(text).unwrap().is_plain_remote(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let auth = ClientAuth::ClientSecretBasic { client_id: "gateway".into(), client_secret: Secret::new("s3cret".into()) };
+        assert!(!format!("{auth:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,246 @@
+//! Which answers does this worker still know?
+//!
+//! Two LRU lists share the configured bytes: seven eighths for active tokens, one eighth for inactive ones, so that a
+//! flood of garbage tokens can push out no valid one. Keys and bookkeeping are counted. Entries leave when they are
+//! looked at too late, when their list is over its share, or when a later answer contradicts them.
+
+use std::sync::Arc;
+
+use lru::LruCache;
+
+use crate::introspection::{Active, Inactive};
+use crate::key::{BuildKeyHasher, Key};
+
+/// A point in time. The core reads no clock: it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of a monotonic clock: ages and deadlines.
+    pub msec: u64,
+    /// Seconds since the epoch: compared with `exp`.
+    pub unix: i64,
+}
+
+/// Bytes an entry takes beyond its JWT: list node, hash table slot at average load, two allocation headers, the JWT's
+/// reference counts.
+const ENTRY_OVERHEAD: usize = 152;
+
+/// Divisor of the share that inactive tokens may take.
+const INACTIVE_SHARE: usize = 8;
+
+/// What the cache knows of a token.
+#[derive(Debug)]
+pub enum Known<'a> {
+    /// It is active.
+    Active(&'a Arc<Active>),
+    /// It was answered inactive a moment ago.
+    Inactive(Inactive),
+}
+
+struct Kept<T> {
+    value: T,
+    /// First millisecond at which it is no longer used.
+    until: u64,
+}
+
+struct Share<T> {
+    entries: LruCache<Key, Kept<T>, BuildKeyHasher>,
+    used: usize,
+    limit: usize,
+    size: fn(&T) -> usize,
+}
+
+impl<T> Share<T> {
+    fn new(limit: usize, size: fn(&T) -> usize) -> Self {
+        Self { entries: LruCache::unbounded_with_hasher(BuildKeyHasher::default()), used: 0, limit, size }
+    }
+
+    fn cost(&self, value: &T) -> usize {
+        ENTRY_OVERHEAD + (self.size)(value)
+    }
+
+    fn insert(&mut self, key: Key, value: T, until: u64) {
+        self.remove(&key);
+        let cost = self.cost(&value);
+        if cost > self.limit {
+            return;
+        }
+        while self.used + cost > self.limit {
+            let Some((_, evicted)) = self.entries.pop_lru() else { break };
+            self.used -= self.cost(&evicted.value);
+        }
+        self.used += cost;
+        self.entries.put(key, Kept { value, until });
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(removed) = self.entries.pop(key) {
+            self.used -= self.cost(&removed.value);
+        }
+    }
+}
+
+/// The cache of one worker, all profiles together.
+pub struct Cache {
+    active: Share<Arc<Active>>,
+    inactive: Share<Inactive>,
+}
+
+impl Cache {
+    /// A cache that takes at most `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        let inactive = bytes / INACTIVE_SHARE;
+        Self {
+            active: Share::new(bytes - inactive, |active| active.jwt.len()),
+            inactive: Share::new(inactive, |_| 0),
+        }
+    }
+
+    /// Looks `key` up. An active answer is checked against both clocks: its lifetime, and its `exp`.
+    pub fn get(&mut self, key: &Key, now: Now) -> Option<Known<'_>> {
+        // One look-up on the path every hit takes; the second comes only when there is something to throw away.
+        enum Found {
+            Good,
+            Stale,
+            Nothing,
+        }
+        let found = match self.active.entries.get(key) {
+            Some(kept) if kept.until > now.msec && kept.value.exp.is_none_or(|exp| exp > now.unix) => Found::Good,
+            Some(_) => Found::Stale,
+            None => Found::Nothing,
+        };
+        match found {
+            Found::Good => return self.active.entries.peek_mru().map(|(_, kept)| Known::Active(&kept.value)),
+            Found::Stale => self.active.remove(key),
+            Found::Nothing => {}
+        }
+        match self.inactive.entries.get(key) {
+            Some(kept) if kept.until > now.msec => Some(Known::Inactive(kept.value)),
+            Some(_) => {
+                self.inactive.remove(key);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Keeps an active answer for `lifetime` milliseconds.
+    pub fn insert_active(&mut self, key: Key, active: Arc<Active>, lifetime: u64, now: Now) {
+        self.inactive.remove(&key);
+        self.active.insert(key, active, now.msec.saturating_add(lifetime));
+    }
+
+    /// Forgets an active answer and keeps the refusal for `lifetime` milliseconds; zero keeps nothing.
+    pub fn insert_inactive(&mut self, key: Key, reason: Inactive, lifetime: u64, now: Now) {
+        self.active.remove(&key);
+        if lifetime > 0 {
+            self.inactive.insert(key, reason, now.msec.saturating_add(lifetime));
+        }
+    }
+
+    /// Entries and bytes in use: active, inactive.
+    pub fn usage(&self) -> [(usize, usize); 2] {
+        [(self.active.entries.len(), self.active.used), (self.inactive.entries.len(), self.inactive.used)]
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::key::tests::key;
+
+    fn now(msec: u64, unix: i64) -> Now {
+        Now { msec, unix }
+    }
+
+    fn active(length: usize, exp: Option<i64>) -> Arc<Active> {
+        Arc::new(Active { jwt: "j".repeat(length).into(), exp })
+    }
+
+    fn is_active(cache: &mut Cache, n: u64, at: Now) -> bool {
+        matches!(cache.get(&key(n), at), Some(Known::Active(_)))
+    }
+
+    fn is_inactive(cache: &mut Cache, n: u64, at: Now) -> bool {
+        matches!(cache.get(&key(n), at), Some(Known::Inactive(_)))
+    }
+
+    #[test]
+    fn lifetime_ends_on_its_millisecond() {
+        let mut cache = Cache::new(1 << 20);
+        cache.insert_active(key(1), active(10, None), 1000, now(500, 0));
+        assert!(is_active(&mut cache, 1, now(1499, 0)));
+        assert!(!is_active(&mut cache, 1, now(1500, 0)));
+        assert_eq!(cache.usage()[0], (0, 0));
+    }
+
+    #[test]
+    fn exp_is_checked_again_on_each_hit() {
+        let mut cache = Cache::new(1 << 20);
+        cache.insert_active(key(1), active(10, Some(100)), 60_000, now(0, 50));
+        assert!(is_active(&mut cache, 1, now(1, 99)));
+        assert!(!is_active(&mut cache, 1, now(2, 100)));
+        assert_eq!(cache.usage()[0], (0, 0));
+    }
+
+    #[test]
+    fn least_recently_used_leaves_and_bytes_are_bounded() {
+        let mut cache = Cache::new(8000);
+        let each = ENTRY_OVERHEAD + 1000;
+        for n in 0..6 {
+            cache.insert_active(key(n), active(1000, None), 1000, now(0, 0));
+        }
+        assert_eq!(cache.usage()[0], (6, 6 * each));
+        assert!(is_active(&mut cache, 0, now(0, 0)));
+        cache.insert_active(key(6), active(1000, None), 1000, now(0, 0));
+        assert!(is_active(&mut cache, 0, now(0, 0)));
+        assert!(!is_active(&mut cache, 1, now(0, 0)));
+        assert_eq!(cache.usage()[0], (6, 6 * each));
+    }
+
+    #[test]
+    fn replacing_an_entry_does_not_count_it_twice() {
+        let mut cache = Cache::new(8000);
+        cache.insert_active(key(1), active(1000, None), 1000, now(0, 0));
+        cache.insert_active(key(1), active(10, None), 1000, now(0, 0));
+        assert_eq!(cache.usage()[0], (1, ENTRY_OVERHEAD + 10));
+    }
+
+    #[test]
+    fn an_entry_over_the_whole_share_is_not_kept() {
+        let mut cache = Cache::new(8000);
+        cache.insert_active(key(1), active(100, None), 1000, now(0, 0));
+        cache.insert_active(key(2), active(7000, None), 1000, now(0, 0));
+        assert!(is_active(&mut cache, 1, now(0, 0)));
+        assert!(!is_active(&mut cache, 2, now(0, 0)));
+    }
+
+    #[test]
+    fn a_flood_of_inactive_tokens_pushes_out_no_active_one() {
+        let mut cache = Cache::new(64_000);
+        cache.insert_active(key(0), active(1000, None), 1000, now(0, 0));
+        for n in 1..10_000 {
+            cache.insert_inactive(key(n), Inactive::Stated, 1000, now(0, 0));
+        }
+        assert!(is_active(&mut cache, 0, now(0, 0)));
+        assert!(cache.usage()[1].1 <= 8000);
+        assert!(is_inactive(&mut cache, 9_999, now(0, 0)));
+        assert!(!is_inactive(&mut cache, 1, now(0, 0)));
+    }
+
+    #[test]
+    fn the_later_answer_contradicts_the_earlier() {
+        let mut cache = Cache::new(64_000);
+        cache.insert_active(key(1), active(10, None), 60_000, now(0, 0));
+        cache.insert_inactive(key(1), Inactive::Stated, 1000, now(0, 0));
+        assert!(is_inactive(&mut cache, 1, now(999, 0)));
+        assert!(cache.get(&key(1), now(1000, 0)).is_none());
+        cache.insert_active(key(1), active(10, None), 60_000, now(0, 0));
+        cache.insert_inactive(key(1), Inactive::Stated, 0, now(0, 0));
+        assert!(cache.get(&key(1), now(0, 0)).is_none());
+        cache.insert_inactive(key(1), Inactive::Stated, 1000, now(0, 0));
+        cache.insert_active(key(1), active(10, None), 60_000, now(0, 0));
+        assert!(is_active(&mut cache, 1, now(5000, 0)));
+        assert_eq!(cache.usage()[1], (0, 0));
+    }
+}

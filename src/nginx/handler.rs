@@ -1,0 +1,224 @@
+//! May this request go on?
+//!
+//! The access-phase handler, top to bottom: off → declined; waiting → again; decided → carried out; else the credential
+//! is read, the cache looked at, and the request parked if the authorization server has to be asked.
+
+use nginx_sys as ngx;
+use ngx::{ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_uint_t};
+
+use crate::bearer::{self, Credential};
+use crate::challenge::Refusal;
+use crate::exchange::Outcome;
+use crate::introspection::{Failure, Inactive};
+use crate::outcome::{CacheStatus, TokenStatus};
+
+use super::config::{LocationSettings, Preflight};
+use super::log::{Level, guard, log};
+use super::pending::{self, Context, State};
+use super::record::{Record, Verdict};
+use super::request::{OutOfMemory, Request, static_str};
+use super::worker_process::{self, Waiting};
+
+const OK: ngx_int_t = ngx::NGX_OK as ngx_int_t;
+const DECLINED: ngx_int_t = ngx::NGX_DECLINED as ngx_int_t;
+const AGAIN: ngx_int_t = ngx::NGX_AGAIN as ngx_int_t;
+const NO_CONTENT: ngx_int_t = ngx::NGX_HTTP_NO_CONTENT as ngx_int_t;
+const INTERNAL_SERVER_ERROR: ngx_int_t = ngx::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+
+/// The access-phase handler.
+pub unsafe extern "C" fn access_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard(INTERNAL_SERVER_ERROR, || {
+        // SAFETY: NGINX calls phase handlers with a live request.
+        let r = unsafe { Request::new(r) };
+        access(r).unwrap_or_else(|OutOfMemory| INTERNAL_SERVER_ERROR)
+    })
+}
+
+fn access(r: Request) -> Result<ngx_int_t, OutOfMemory> {
+    let Some(location) = r.location() else { return Ok(DECLINED) };
+    match Context::of(r) {
+        None => decide(r, location),
+        Some(context) => match context.state {
+            State::Parked => Ok(AGAIN),
+            State::Decided => carry_out(r, location, context.record()),
+            State::Refused { status, .. } => Ok(status as ngx_int_t),
+        },
+    }
+}
+
+fn decide(r: Request, location: &LocationSettings) -> Result<ngx_int_t, OutOfMemory> {
+    let record = record_of(r)?;
+    if location.preflight != Preflight::Authenticate && is_preflight(r) {
+        record.status = Some(TokenStatus::Preflight);
+        return Ok(if location.preflight == Preflight::NoContent { NO_CONTENT } else { DECLINED });
+    }
+    // The credential is the client's own even where an earlier pass has replaced the header.
+    let original = record.original;
+    let token = match bearer::credential(Some(original.as_bytes())) {
+        Credential::Token(token) => token,
+        Credential::Absent => {
+            log!(r.log(), Info, "no access token");
+            return refuse(r, location, record, TokenStatus::Absent, Refusal::Absent);
+        }
+        Credential::Malformed => {
+            log!(r.log(), Info, "malformed access token");
+            return refuse(r, location, record, TokenStatus::Malformed, Refusal::Malformed);
+        }
+    };
+    let key = location.profile.keys.key(b"", token.as_bytes());
+    if record.key == Some(key) && !matches!(record.verdict, Verdict::Open) {
+        return carry_out(r, location, record);
+    }
+    record.token = ngx_str_t { len: token.len(), data: token.as_ptr().cast_mut() };
+    record.key = Some(key);
+    record.verdict = Verdict::Open;
+
+    let now = worker_process::clock();
+    if location.policy.cache {
+        match worker_process::lookup(&key, now, |jwt| r.copy(&[b"Bearer ", jwt.as_bytes()])) {
+            Some(Ok(value)) => {
+                record.forward(value?);
+                record.decided_from_cache();
+                return carry_out(r, location, record);
+            }
+            Some(Err(reason)) => {
+                report_inactive(r, record, reason, false);
+                record.refuse(TokenStatus::Inactive, Refusal::Inactive, None);
+                record.decided_from_cache();
+                return carry_out(r, location, record);
+            }
+            None => {}
+        }
+    }
+    match worker_process::wait(location, key, token, now) {
+        Waiting::For { waiter, flight, coalesced } => {
+            record.cache_status = Some(if coalesced { CacheStatus::Coalesced } else { CacheStatus::Miss });
+            match pending::park(r, record, waiter, flight, location.policy.timeout) {
+                Ok(place) => worker_process::parked(waiter, place),
+                Err(OutOfMemory) => {
+                    worker_process::leave(flight, waiter);
+                    return Err(OutOfMemory);
+                }
+            }
+            Ok(AGAIN)
+        }
+        Waiting::Failed(failure) => {
+            fail(r, location, record, &failure, true);
+            carry_out(r, location, record)
+        }
+    }
+}
+
+fn record_of(r: Request) -> Result<&'static mut Record, OutOfMemory> {
+    if r.is_internal() {
+        if let Some(record) = Record::find(r) {
+            if let Some(parked) = record.parked {
+                pending::abandon(parked);
+            }
+            return Ok(record);
+        }
+    }
+    let original = r.authorization().map_or(ngx_str_t::empty(), |header| {
+        // SAFETY: the header belongs to the live request.
+        unsafe { header.as_ref() }.value
+    });
+    Record::create(r, original)
+}
+
+/// Fetch, "CORS-preflight request"; one that carries a credential or a body is none.
+fn is_preflight(r: Request) -> bool {
+    r.method() == ngx::NGX_HTTP_OPTIONS as ngx_uint_t
+        && r.authorization().is_none()
+        && !r.has_body()
+        && r.has_header(b"origin")
+        && r.has_header(b"access-control-request-method")
+}
+
+/// Writes the outcome of an exchange into the record of a request that waited for it.
+pub fn settle(r: Request, record: &mut Record, outcome: &Outcome, first: bool) -> Result<(), OutOfMemory> {
+    match outcome {
+        Outcome::Forward(active) => record.forward(r.copy(&[b"Bearer ", active.jwt.as_bytes()])?),
+        Outcome::Refuse(reason) => {
+            report_inactive(r, record, *reason, first);
+            record.refuse(TokenStatus::Inactive, Refusal::Inactive, None);
+        }
+        Outcome::Fail(failure) => match r.location() {
+            Some(location) => fail(r, location, record, failure, first),
+            None => record.refuse(failure.token_status(), failure.refusal(), failure.retry_after()),
+        },
+    }
+    Ok(())
+}
+
+fn fail(r: Request, location: &LocationSettings, record: &mut Record, failure: &Failure, first: bool) {
+    // One line at the level of the fault for an exchange; who else waited for it says so only at `info`.
+    let level = if first { Level::Error } else { Level::Info };
+    let log = r.log();
+    if log.enabled(level) {
+        let fingerprint = r.main_conf().seed.fingerprint(record.token.as_bytes());
+        let endpoint = location.profile.profile.endpoint.url();
+        log.write(level, format_args!("introspection of token {fingerprint} at \"{endpoint}\" failed: {failure}"));
+    }
+    record.refuse(failure.token_status(), failure.refusal(), failure.retry_after());
+}
+
+fn report_inactive(r: Request, record: &Record, reason: Inactive, fresh: bool) {
+    let level = if fresh && reason == Inactive::Expired { Level::Warn } else { Level::Info };
+    let log = r.log();
+    if log.enabled(level) {
+        let fingerprint = r.main_conf().seed.fingerprint(record.token.as_bytes());
+        match reason {
+            Inactive::Stated => log.write(level, format_args!("token {fingerprint} is not active")),
+            Inactive::Expired => log.write(
+                level,
+                format_args!("token {fingerprint} was answered active with an \"exp\" that has passed: check clocks"),
+            ),
+            Inactive::NotBearer => {
+                log.write(level, format_args!("token {fingerprint} is not a bearer access token: refused"));
+            }
+        }
+    }
+}
+
+fn refuse(
+    r: Request,
+    location: &LocationSettings,
+    record: &mut Record,
+    status: TokenStatus,
+    refusal: Refusal,
+) -> Result<ngx_int_t, OutOfMemory> {
+    record.refuse(status, refusal, None);
+    carry_out(r, location, record)
+}
+
+/// Carries the record's verdict out in this location.
+fn carry_out(r: Request, location: &LocationSettings, record: &mut Record) -> Result<ngx_int_t, OutOfMemory> {
+    match record.verdict {
+        Verdict::Forward(value) => {
+            if let Some(mut header) = r.authorization() {
+                // SAFETY: the header belongs to the live request, and nothing else refers to it now.
+                unsafe { header.as_mut() }.value = value;
+            }
+            // A `set $x $http_authorization` in the rewrite phase has cached the client's value.
+            r.invalidate_variable(r.main_conf().http_authorization);
+            r.clear_challenges();
+            Ok(OK)
+        }
+        Verdict::Refuse { refusal, retry_after } => {
+            record.clear_refusal_headers();
+            if let Some(challenge) = location.challenge.header(refusal) {
+                let header = r.add_response_header(static_str("WWW-Authenticate"), static_str(challenge))?;
+                r.set_www_authenticate(header);
+                record.refusal_headers[0] = Some(header);
+            }
+            if let Some(seconds) = retry_after {
+                let value = r.copy(&[seconds.to_string().as_bytes()])?;
+                record.refusal_headers[1] = Some(r.add_response_header(static_str("Retry-After"), value)?);
+            }
+            let status = refusal.status();
+            Context::refused(r, record, status.into(), refusal.body())?;
+            Ok(status.into())
+        }
+        Verdict::Open => Ok(INTERNAL_SERVER_ERROR),
+    }
+}

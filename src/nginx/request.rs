@@ -1,0 +1,231 @@
+//! What does the module need of an NGINX request?
+//!
+//! [`Request`] wraps the pointer NGINX passes to a callback. It is valid for the length of that callback; what is kept
+//! longer is kept in a [`super::record::Record`], whose pool cleanup ends it in time.
+
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+
+use nginx_sys as ngx;
+use ngx::{ngx_connection_t, ngx_http_request_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t};
+
+use super::config::{LocationSettings, MainConf};
+use super::log::Log;
+use super::module::ngx_http_phantom_token_module;
+
+/// No memory was left in the system.
+#[derive(Debug, Clone, Copy)]
+pub struct OutOfMemory;
+
+/// A live request, on the event loop's thread, for the length of a callback.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Request(NonNull<ngx_http_request_t>);
+
+impl Request {
+    /// # Safety
+    ///
+    /// `r` must be a live request, and the value must not be used after anything that may free it.
+    pub unsafe fn new(r: *mut ngx_http_request_t) -> Self {
+        debug_assert!(!r.is_null());
+        // SAFETY: not null by the caller's promise.
+        Self(unsafe { NonNull::new_unchecked(r) })
+    }
+
+    /// The pointer.
+    pub fn as_ptr(self) -> *mut ngx_http_request_t {
+        self.0.as_ptr()
+    }
+
+    fn raw(&self) -> &ngx_http_request_t {
+        // SAFETY: live by the promise made to `new`; nothing changes it while the reference lives, for every method
+        // here lets go of it before it calls NGINX.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Whether this is the request of the client, and no subrequest.
+    pub fn is_main(self) -> bool {
+        self.raw().main == self.as_ptr()
+    }
+
+    /// Whether an internal redirect brought the request here.
+    pub fn is_internal(self) -> bool {
+        self.raw().internal() != 0
+    }
+
+    /// The method, one of `NGX_HTTP_*`.
+    pub fn method(self) -> ngx_uint_t {
+        self.raw().method
+    }
+
+    /// Whether the request announces a body.
+    pub fn has_body(self) -> bool {
+        let headers = &self.raw().headers_in;
+        headers.content_length_n > 0 || headers.chunked() != 0
+    }
+
+    /// The client's connection.
+    pub fn connection(self) -> *mut ngx_connection_t {
+        self.raw().connection
+    }
+
+    /// The request's log.
+    pub fn log(self) -> Log {
+        // SAFETY: a live request has a connection, and a connection a log.
+        unsafe { Log::new((*self.connection()).log) }
+    }
+
+    /// The request's pool.
+    pub fn pool(self) -> *mut ngx::ngx_pool_t {
+        self.raw().pool
+    }
+
+    /// Settings of the location the request is in now, if the module is on there.
+    pub fn location(self) -> Option<&'static LocationSettings> {
+        // SAFETY: NGINX gave every location the structure that `config::create_location` made; it lives as long as the
+        // configuration, and the configuration as long as its requests.
+        unsafe { super::config::location_of(self.as_ptr()) }
+    }
+
+    /// The module's own main configuration.
+    pub fn main_conf(self) -> &'static MainConf {
+        // SAFETY: as for `location`.
+        unsafe { super::config::main_of(self.as_ptr()) }
+    }
+
+    /// The module's context in this pass of the request, if it set one.
+    pub fn context(self) -> *mut c_void {
+        // SAFETY: `ctx` has a slot for every HTTP module, and the module was numbered before any request came.
+        unsafe { *self.raw().ctx.add(module_index()) }
+    }
+
+    /// Sets the module's context.
+    pub fn set_context(self, context: *mut c_void) {
+        // SAFETY: as for `context`.
+        unsafe { *self.raw().ctx.add(module_index()) = context }
+    }
+
+    /// The `Authorization` header, if the client sent one. NGINX refuses requests with several.
+    pub fn authorization(self) -> Option<NonNull<ngx_table_elt_t>> {
+        NonNull::new(self.raw().headers_in.authorization)
+    }
+
+    /// Whether the client sent a header of this name, given in lower case.
+    pub fn has_header(self, lowcase_name: &[u8]) -> bool {
+        // SAFETY: the list belongs to the live request and is not changed while it is walked.
+        unsafe { list_elements(&self.raw().headers_in.headers) }.any(|header| {
+            // SAFETY: elements of the list are initialised headers.
+            let key = unsafe { (*header).key };
+            key.as_bytes().eq_ignore_ascii_case(lowcase_name)
+        })
+    }
+
+    /// Copies the concatenation of `parts` into the request's pool.
+    pub fn copy(self, parts: &[&[u8]]) -> Result<ngx_str_t, OutOfMemory> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        // SAFETY: the pool is the live request's.
+        let data: *mut u8 = unsafe { ngx::ngx_pnalloc(self.pool(), len) }.cast();
+        if data.is_null() {
+            return Err(OutOfMemory);
+        }
+        let mut offset = 0;
+        for part in parts {
+            // SAFETY: `len` bytes were allocated, and the parts' lengths add up to `len`.
+            unsafe { ptr::copy_nonoverlapping(part.as_ptr(), data.add(offset), part.len()) };
+            offset += part.len();
+        }
+        Ok(ngx_str_t { len, data })
+    }
+
+    /// Moves `value` into the request's pool. It is not dropped with the pool.
+    pub fn allocate<T: Copy>(self, value: T) -> Result<NonNull<T>, OutOfMemory> {
+        const { assert!(align_of::<T>() <= ngx::NGX_ALIGNMENT) };
+        // SAFETY: the pool is the live request's.
+        let place = unsafe { ngx::ngx_palloc(self.pool(), size_of::<T>()) }.cast::<T>();
+        let place = NonNull::new(place).ok_or(OutOfMemory)?;
+        // SAFETY: the memory is large enough and, by the assertion above, aligned.
+        unsafe { place.write(value) };
+        Ok(place)
+    }
+
+    /// Adds a header to the response. `key` and `value` must live as long as the request.
+    pub fn add_response_header(self, key: ngx_str_t, value: ngx_str_t) -> Result<NonNull<ngx_table_elt_t>, OutOfMemory> {
+        // SAFETY: the list belongs to the live request.
+        let header = unsafe { ngx::ngx_list_push(&raw mut (*self.as_ptr()).headers_out.headers) };
+        let header = NonNull::new(header.cast::<ngx_table_elt_t>()).ok_or(OutOfMemory)?;
+        // SAFETY: every field of a header may be zero.
+        let mut element: ngx_table_elt_t = unsafe { std::mem::zeroed() };
+        // `hash` 1 is "send it"; `next`, where the field exists, stays null.
+        element.hash = 1;
+        element.key = key;
+        element.value = value;
+        // SAFETY: `ngx_list_push` returned room for one element.
+        unsafe { header.write(element) };
+        Ok(header)
+    }
+
+    /// Names the header that a success of another access method takes back.
+    pub fn set_www_authenticate(self, header: NonNull<ngx_table_elt_t>) {
+        // SAFETY: the request is live, and the header is in its list.
+        unsafe { (*self.as_ptr()).headers_out.www_authenticate = header.as_ptr() };
+    }
+
+    /// Takes back every challenge that has been added to the response.
+    pub fn clear_challenges(self) {
+        if self.raw().headers_out.www_authenticate.is_null() {
+            return;
+        }
+        // SAFETY: the list belongs to the live request and is not resized while it is walked.
+        for header in unsafe { list_elements(&self.raw().headers_out.headers) } {
+            // SAFETY: elements of the list are initialised headers.
+            let key = unsafe { (*header).key };
+            if key.as_bytes().eq_ignore_ascii_case(b"www-authenticate") {
+                // SAFETY: as above; 0 is "do not send it".
+                unsafe { (*header).hash = 0 };
+            }
+        }
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).headers_out.www_authenticate = ptr::null_mut() };
+    }
+
+    /// Makes NGINX compute the variable of this index again when it is next read.
+    pub fn invalidate_variable(self, index: usize) {
+        // SAFETY: `variables` has a slot for every index the configuration handed out.
+        unsafe { (*self.raw().variables.add(index)).set_valid(0) };
+    }
+}
+
+fn module_index() -> usize {
+    // SAFETY: NGINX numbers modules before it creates any request and not again while it serves.
+    unsafe { (*(&raw const ngx_http_phantom_token_module)).ctx_index }
+}
+
+/// The elements of a list of headers.
+///
+/// # Safety
+///
+/// `list` must hold `ngx_table_elt_t` and stay as it is while the iterator is used.
+unsafe fn list_elements(list: *const ngx::ngx_list_t) -> impl Iterator<Item = *mut ngx_table_elt_t> {
+    // SAFETY: the list is valid by the caller's promise.
+    let mut part: *const ngx::ngx_list_part_t = unsafe { &raw const (*list).part };
+    let mut i = 0;
+    std::iter::from_fn(move || {
+        while !part.is_null() {
+            // SAFETY: parts are linked until null.
+            let current = unsafe { &*part };
+            if i < current.nelts {
+                // SAFETY: a part has `nelts` elements.
+                let element = unsafe { current.elts.cast::<ngx_table_elt_t>().add(i) };
+                i += 1;
+                return Some(element);
+            }
+            part = current.next;
+            i = 0;
+        }
+        None
+    })
+}
+
+/// A string that lives as long as the program.
+pub const fn static_str(text: &'static str) -> ngx_str_t {
+    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
+}

@@ -1,0 +1,219 @@
+//! What does one worker process keep between requests?
+//!
+//! Cache, exchanges in flight, parked requests and the introspection thread: made in `init_process`, used on the event
+//! loop's thread only, taken down in `exit_process`. No function here calls into NGINX in a way that could run a request
+//! while the state is borrowed.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nginx_sys as ngx;
+use zeroize::Zeroizing;
+
+use crate::cache::Now;
+use crate::exchange::{Begun, Exchange, Outcome};
+use crate::flight::{FlightId, WaiterId};
+use crate::introspection::{Failure, Inactive};
+use crate::key::Key;
+use crate::worker::{Completion, Job, JobControl, Worker};
+
+use super::config::{LocationSettings, ProfileHandle};
+use super::log::{Log, log};
+use super::pending::{self, Parked};
+
+/// A cell for what belongs to the event loop's thread.
+struct EventLoop<T>(RefCell<T>);
+
+// SAFETY: NGINX runs every callback of a module on the one thread of the process that runs the event loop, and the
+// introspection thread has no access to this module's statics.
+unsafe impl<T> Sync for EventLoop<T> {}
+
+static STATE: EventLoop<Option<WorkerProcess>> = EventLoop(RefCell::new(None));
+
+struct InFlight {
+    control: Arc<JobControl>,
+    profile: Arc<ProfileHandle>,
+}
+
+struct WorkerProcess {
+    exchange: Exchange<InFlight>,
+    parked: HashMap<WaiterId, NonNull<Parked>>,
+    next_waiter: u64,
+    ready: VecDeque<Ready>,
+    worker: Option<Worker>,
+}
+
+/// An outcome on its way to one of those who wait for it.
+struct Ready {
+    waiter: WaiterId,
+    outcome: Rc<Outcome>,
+    first: bool,
+}
+
+/// How a request that is not in the cache goes on.
+pub enum Waiting {
+    /// It waits.
+    For {
+        /// Its own name.
+        waiter: WaiterId,
+        /// The exchange it waits for.
+        flight: FlightId,
+        /// Another request began it.
+        coalesced: bool,
+    },
+    /// It cannot be asked about.
+    Failed(Failure),
+}
+
+/// NGINX's clocks: monotonic milliseconds and seconds since the epoch, as of this turn of the event loop.
+pub fn clock() -> Now {
+    // SAFETY: both are written on this thread only.
+    let msec = unsafe { ngx::ngx_current_msec };
+    Now { msec: msec as u64, unix: ngx::ngx_time() as i64 }
+}
+
+/// Sets the worker up. Without `worker` every token that is not cached is answered with 502.
+pub fn start(cache_size: usize, worker: Option<Worker>) {
+    *STATE.0.borrow_mut() = Some(WorkerProcess {
+        exchange: Exchange::new(cache_size),
+        parked: HashMap::new(),
+        next_waiter: 1,
+        ready: VecDeque::new(),
+        worker,
+    });
+}
+
+/// Takes the worker down; the introspection thread is given 200 ms.
+pub fn stop() {
+    let state = STATE.0.borrow_mut().take();
+    if let Some(worker) = state.and_then(|state| state.worker) {
+        worker.shutdown();
+    }
+}
+
+/// What the cache says of a token; `hit` is called with the JWT.
+pub fn lookup<R>(key: &Key, now: Now, hit: impl FnOnce(&str) -> R) -> Option<Result<R, Inactive>> {
+    let mut state = STATE.0.borrow_mut();
+    match state.as_mut()?.exchange.lookup(key, now)? {
+        Begun::Hit(active) => Some(Ok(hit(&active.jwt))),
+        Begun::Refused(reason) => Some(Err(reason)),
+        Begun::Wait { .. } | Begun::Ask(_) | Begun::Full => None,
+    }
+}
+
+/// Has a new waiter wait for the answer about `token`; begins an exchange if none is under way.
+pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Waiting {
+    let mut state = STATE.0.borrow_mut();
+    let Some(WorkerProcess { exchange, next_waiter, worker: Some(worker), .. }) = state.as_mut() else {
+        return Waiting::Failed(Failure::Internal);
+    };
+    let waiter = WaiterId(*next_waiter);
+    *next_waiter += 1;
+    let control = || InFlight {
+        control: Arc::new(JobControl::new(location.policy.timeout)),
+        profile: Arc::clone(&location.profile),
+    };
+    match exchange.wait(key, waiter, location.policy, now, control) {
+        Begun::Wait { flight, limit } => {
+            if let Some(in_flight) = exchange.control(flight) {
+                in_flight.control.extend(limit);
+            }
+            Waiting::For { waiter, flight, coalesced: true }
+        }
+        Begun::Ask(flight) => {
+            let Some(in_flight) = exchange.control(flight) else { return Waiting::Failed(Failure::Internal) };
+            let job = Job {
+                id: flight.0,
+                profile: Arc::clone(&location.profile.profile),
+                client: Arc::clone(&location.client),
+                token: Zeroizing::new(token.to_owned()),
+                control: Arc::clone(&in_flight.control),
+            };
+            if worker.submit(job).is_err() {
+                exchange.answer(flight, Err(Failure::Internal), location.profile.bounds, now);
+                return Waiting::Failed(Failure::Internal);
+            }
+            Waiting::For { waiter, flight, coalesced: false }
+        }
+        Begun::Full => Waiting::Failed(Failure::PendingLimit),
+        Begun::Hit(_) | Begun::Refused(_) => Waiting::Failed(Failure::Internal),
+    }
+}
+
+/// Remembers where a waiter is parked.
+pub fn parked(waiter: WaiterId, place: NonNull<Parked>) {
+    if let Some(state) = STATE.0.borrow_mut().as_mut() {
+        state.parked.insert(waiter, place);
+    }
+}
+
+/// A waiter waits no longer.
+pub fn leave(flight: FlightId, waiter: WaiterId) {
+    if let Some(state) = STATE.0.borrow_mut().as_mut() {
+        state.parked.remove(&waiter);
+        if let Some(in_flight) = state.exchange.leave(flight, waiter) {
+            in_flight.control.abandon();
+        }
+    }
+}
+
+/// Takes what the introspection thread has finished and resumes those who waited. Runs requests: nothing may be borrowed.
+pub fn deliver_completions() {
+    let mut completions = VecDeque::new();
+    if let Some(WorkerProcess { worker: Some(worker), .. }) = STATE.0.borrow_mut().as_mut() {
+        worker.take(&mut completions);
+    }
+    for completion in completions {
+        land(completion);
+    }
+    // Every outcome is in the queue before the first request is resumed, and each is taken on its own: what a resumed
+    // request does may end others.
+    while let Some((place, ready)) = next_ready() {
+        pending::deliver(place, &ready.outcome, ready.first);
+    }
+}
+
+fn land(completion: Completion) {
+    let now = clock();
+    let flight = FlightId(completion.id);
+    let mut state = STATE.0.borrow_mut();
+    let Some(WorkerProcess { exchange, ready, .. }) = state.as_mut() else { return };
+    let Some(in_flight) = exchange.control(flight) else { return };
+    let profile = Arc::clone(&in_flight.profile);
+    let Some(landed) = exchange.answer(flight, completion.result, profile.bounds, now) else { return };
+    if landed.storing_forbidden && !profile.noticed.swap(true, Ordering::Relaxed) {
+        log!(
+            Log::cycle(),
+            Notice,
+            "answers of \"{}\" are not cached because their headers forbid it; if the server sends them by habit, \
+             set \"phantom_token_ignore_cache_control on\"",
+            profile.profile.endpoint.url()
+        );
+    }
+    if landed.waiters.is_empty() {
+        if let Outcome::Fail(failure) = &landed.outcome {
+            log!(Log::cycle(), Info, "introspection at \"{}\" nobody waits for failed: {failure}", profile.profile.endpoint.url());
+        }
+    }
+    let outcome = Rc::new(landed.outcome);
+    ready.extend(landed.waiters.into_iter().enumerate().map(|(i, waiter)| Ready {
+        waiter,
+        outcome: Rc::clone(&outcome),
+        first: i == 0,
+    }));
+}
+
+fn next_ready() -> Option<(NonNull<Parked>, Ready)> {
+    let mut state = STATE.0.borrow_mut();
+    let WorkerProcess { ready, parked, .. } = state.as_mut()?;
+    loop {
+        let next = ready.pop_front()?;
+        if let Some(place) = parked.remove(&next.waiter) {
+            return Some((place, next));
+        }
+    }
+}

@@ -2,5 +2,6 @@
 
 #![warn(missing_docs)]
 
+pub mod bearer;
 pub mod introspection;
 pub mod settings;

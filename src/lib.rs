@@ -3,5 +3,6 @@
 #![warn(missing_docs)]
 
 pub mod bearer;
+pub mod challenge;
 pub mod introspection;
 pub mod settings;

@@ -4,5 +4,6 @@
 
 pub mod bearer;
 pub mod challenge;
+pub mod freshness;
 pub mod introspection;
 pub mod settings;

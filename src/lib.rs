@@ -4,6 +4,9 @@
 
 pub mod bearer;
 pub mod challenge;
+pub mod failure;
 pub mod freshness;
 pub mod introspection;
+pub mod json;
+pub mod jwt;
 pub mod settings;

@@ -61,7 +61,9 @@ pub enum Failure {
         error: Option<String>,
     },
     /// 429 or 503: it asks for a pause.
-    #[error("the introspection endpoint is overloaded and asks to retry after {retry_after}s")]
+    #[error(
+        "the introspection endpoint is overloaded; clients are told to retry after {retry_after}s"
+    )]
     Overloaded {
         /// Seconds, 1 to 3600.
         retry_after: u32,

@@ -2,14 +2,30 @@
 //!
 //! RFC 7662 (introspection), RFC 9701 (JWT responses), RFC 7519 (claims).
 
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::settings::Profile;
+use crate::failure::printable;
+pub use crate::failure::{Failure, InvalidAnswer, Phase};
+use crate::json::{self, Object};
+use crate::jwt::{Jwt, JwtError};
+use crate::settings::{IntrospectionJwt, Profile};
+
+/// Most content of an answer that is read, in bytes: the longest JWT that is forwarded.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// Longest pause an endpoint may ask the clients for, in seconds.
+const MAX_RETRY_AFTER: u32 = 3600;
 
 /// An HTTP response of the introspection endpoint, read whole.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Response {
     /// Status code.
     pub status: u16,
@@ -17,6 +33,15 @@ pub struct Response {
     pub headers: HeaderMap,
     /// Content.
     pub body: Bytes,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("length", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a usable answer says.
@@ -33,13 +58,16 @@ pub enum Answer {
 pub struct Active {
     /// The forwardable JWT.
     pub jwt: Box<str>,
-    /// The earliest `exp` stated anywhere, seconds since the epoch.
+    /// The earliest `exp` stated anywhere, seconds since the epoch. It may have passed: that is for the caller, who has
+    /// a clock, to tell.
     pub exp: Option<i64>,
 }
 
-impl std::fmt::Debug for Active {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Active").field("exp", &self.exp).finish_non_exhaustive()
+impl fmt::Debug for Active {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Active")
+            .field("exp", &self.exp)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,20 +82,239 @@ pub enum Inactive {
     NotBearer,
 }
 
-/// Why the endpoint gave no usable answer: never the client's fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    // to be completed
-}
-
 /// The request's content: `token=…&token_type_hint=access_token` (RFC 7662 §2.1).
 pub fn request_form(token: &str) -> Zeroizing<String> {
-    let _ = token;
-    todo!()
+    const HINT: &str = "&token_type_hint=access_token";
+    // Room for every byte escaped: growing would leave copies of the token behind.
+    let mut form = String::with_capacity("token=".len() + 3 * token.len() + HINT.len());
+    form.push_str("token=");
+    form.extend(form_urlencoded::byte_serialize(token.as_bytes()));
+    form.push_str(HINT);
+    Zeroizing::new(form)
 }
 
 /// Reads an answer. `active` is looked at before anything else.
 pub fn interpret(response: &Response, profile: &Profile) -> Result<Answer, Failure> {
-    let _ = (response, profile);
-    todo!()
+    match response.status {
+        200 => Ok(answer(response, profile)?),
+        // RFC 9110 §15.3.5: 204 has no content.
+        204 => Ok(Answer::Inactive(Inactive::Stated)),
+        429 | 503 => Err(Failure::Overloaded {
+            retry_after: retry_after(&response.headers),
+        }),
+        status @ 400..=499 => Err(Failure::Refused {
+            status,
+            error: oauth_error(response),
+        }),
+        status @ 500..=599 => Err(Failure::ServerError { status }),
+        status => Err(Failure::UnexpectedStatus { status }),
+    }
 }
+
+/// Reads the content of a 200.
+fn answer(response: &Response, profile: &Profile) -> Result<Answer, InvalidAnswer> {
+    if response.body.len() > MAX_BODY {
+        return Err(InvalidAnswer::TooLong);
+    }
+    check_content_encoding(&response.headers)?;
+    let text = content(&response.body);
+    if text.is_empty() {
+        return Err(InvalidAnswer::Empty);
+    }
+    match content_kind(&response.headers)? {
+        ContentKind::Jwt => {
+            // What is not UTF-8 is not base64url either.
+            let jwt = std::str::from_utf8(text).map_err(|_| JwtError::NotBase64url("content"))?;
+            jwt_answer(jwt, None, profile)
+        }
+        ContentKind::Json => json_answer(&json::object(text)?, profile),
+    }
+}
+
+/// RFC 7662 §2.2, with the JWT in one of the members the profile names.
+fn json_answer(members: &Object, profile: &Profile) -> Result<Answer, InvalidAnswer> {
+    match members.get("active") {
+        Some(Value::Bool(true)) => {}
+        Some(Value::Bool(false)) => return Ok(Answer::Inactive(Inactive::Stated)),
+        Some(_) => return Err(InvalidAnswer::ActiveNotBoolean),
+        None => return Err(InvalidAnswer::NoActive),
+    }
+    if !is_bearer(members) {
+        return Ok(Answer::Inactive(Inactive::NotBearer));
+    }
+    let exp = exp(members)?;
+    let jwt = profile
+        .jwt_members
+        .iter()
+        .find_map(|name| members.get(name))
+        .ok_or(InvalidAnswer::NoJwtMember)?
+        .as_str()
+        .ok_or(InvalidAnswer::JwtMemberNotString)?;
+    jwt_answer(jwt, exp, profile)
+}
+
+/// The JWT, wherever it was; `json_exp` is what the JSON around it states.
+fn jwt_answer(
+    compact: &str,
+    json_exp: Option<i64>,
+    profile: &Profile,
+) -> Result<Answer, InvalidAnswer> {
+    let jwt = Jwt::decode(compact)?;
+    if jwt.is_introspection_answer() {
+        if jwt.states_inactive() {
+            return Ok(Answer::Inactive(Inactive::Stated));
+        }
+        match profile.introspection_jwt {
+            IntrospectionJwt::Reject => return Err(InvalidAnswer::IntrospectionJwt),
+        }
+    }
+    jwt.check_algorithm()?;
+    if !is_bearer(jwt.claims()) {
+        return Ok(Answer::Inactive(Inactive::NotBearer));
+    }
+    let exp = [json_exp, exp(jwt.claims())?].into_iter().flatten().min();
+    Ok(Answer::Active(Active {
+        jwt: compact.into(),
+        exp,
+    }))
+}
+
+/// Whether these members describe an access token that whoever holds it may use.
+fn is_bearer(members: &Object) -> bool {
+    // RFC 7662 §2.2: token_type as in RFC 6749 §5.1; some servers name the kind of token there.
+    let is_type = members
+        .get("token_type")
+        .is_none_or(|token_type| is_any(token_type, &["bearer", "access_token"]));
+    // Keycloak says it in `typ`, Hydra and others in `token_use`.
+    let is_other = ["typ", "token_use"]
+        .iter()
+        .filter_map(|name| members.get(*name))
+        .any(|kind| {
+            is_any(
+                kind,
+                &["refresh", "refresh_token", "offline", "id", "id_token"],
+            )
+        });
+    // RFC 9449 §6.1: bound to a DPoP key, and worth nothing without a proof of possession.
+    let is_bound = members
+        .get("cnf")
+        .is_some_and(|cnf| cnf.get("jkt").is_some());
+    is_type && !is_other && !is_bound
+}
+
+/// Whether `value` is one of these strings in any case.
+fn is_any(value: &Value, names: &[&str]) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| names.iter().any(|name| text.eq_ignore_ascii_case(name)))
+}
+
+/// RFC 7519 §2, NumericDate: a JSON number of seconds, possibly with a fraction.
+fn exp(members: &Object) -> Result<Option<i64>, InvalidAnswer> {
+    let Some(exp) = members.get("exp") else {
+        return Ok(None);
+    };
+    let Value::Number(number) = exp else {
+        return Err(InvalidAnswer::ExpNotNumber);
+    };
+    // `as` saturates, and a year that far ahead is as good as any.
+    let seconds = number
+        .as_i64()
+        .or_else(|| number.as_f64().map(|exp| exp.floor() as i64));
+    seconds.map(Some).ok_or(InvalidAnswer::ExpNotNumber)
+}
+
+/// What the content is, as far as the rules differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ContentKind {
+    Json,
+    Jwt,
+}
+
+fn content_kind(headers: &HeaderMap) -> Result<ContentKind, InvalidAnswer> {
+    let mut lines = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err(InvalidAnswer::NoContentType);
+    };
+    // RFC 9110 §8.3.1: type and subtype are compared without case; what a parameter says changes nothing here.
+    let media_type = line
+        .as_bytes()
+        .split(|b| *b == b';')
+        .next()
+        .unwrap_or_default();
+    let media_type = media_type.trim_ascii().to_ascii_lowercase();
+    match media_type.as_slice() {
+        b"application/jwt" | b"application/at+jwt" | b"application/token-introspection+jwt" => {
+            Ok(ContentKind::Jwt)
+        }
+        b"application/json" => Ok(ContentKind::Json),
+        other if is_structured_json(other) => Ok(ContentKind::Json),
+        other => Err(InvalidAnswer::ContentType {
+            content_type: printable(other),
+        }),
+    }
+}
+
+/// RFC 6839 §3.1: `application/*+json`.
+fn is_structured_json(media_type: &[u8]) -> bool {
+    media_type
+        .strip_prefix(b"application/")
+        .and_then(|subtype| subtype.strip_suffix(b"+json"))
+        // RFC 6838 §4.2: restricted-name-chars.
+        .is_some_and(|name| {
+            !name.is_empty()
+                && name
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(b))
+        })
+}
+
+/// No encoding was asked for; `identity` is none (RFC 9110 §8.4.1).
+fn check_content_encoding(headers: &HeaderMap) -> Result<(), InvalidAnswer> {
+    let lines = headers.get_all(CONTENT_ENCODING).iter();
+    let mut encodings = lines
+        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii);
+    match encodings.find(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")) {
+        Some(encoding) => Err(InvalidAnswer::ContentEncoding {
+            encoding: printable(encoding),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The content without what editors and servers put around it: a byte order mark, white space.
+fn content(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(body)
+        .trim_ascii()
+}
+
+/// RFC 9110 §10.2.3, seconds only: an endpoint that names a date, or nonsense, gets the shortest pause.
+fn retry_after(headers: &HeaderMap) -> u32 {
+    let seconds = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .map(str::trim);
+    seconds
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .filter(|seconds| (1..=MAX_RETRY_AFTER).contains(seconds))
+        .unwrap_or(1)
+}
+
+/// RFC 6749 §5.2: why the request was refused, where the server says so.
+fn oauth_error(response: &Response) -> Option<String> {
+    if !matches!(response.status, 400 | 401 | 403)
+        || response.body.len() > MAX_BODY
+        || content_kind(&response.headers) != Ok(ContentKind::Json)
+    {
+        return None;
+    }
+    let members = json::object(content(&response.body)).ok()?;
+    let error = members.get("error")?.as_str()?;
+    Some(printable(error.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

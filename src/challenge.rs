@@ -1,0 +1,316 @@
+//! What is a refused client told?
+//!
+//! RFC 6750 §3 (the `WWW-Authenticate` challenge). Every text is rendered when the configuration is read, so that
+//! refusing costs no more than copying it.
+
+#![forbid(unsafe_code)]
+
+/// Why a request does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No bearer token in the request.
+    Absent,
+    /// Something that is no token where one should be.
+    Malformed,
+    /// The authorization server does not vouch for the token, or not for its use here.
+    Inactive,
+    /// The request carries different tokens.
+    InvalidRequest,
+    /// The token lacks a scope that is required here.
+    InsufficientScope,
+    /// The authorization server gave no usable answer.
+    BadGateway,
+    /// The authorization server, or the gateway, has too much to do.
+    Overloaded,
+    /// The authorization server did not answer in time.
+    Timeout,
+    /// The gateway broke.
+    Internal,
+}
+
+struct Wording {
+    status: u16,
+    code: &'static str,
+    message: &'static str,
+    body: &'static str,
+}
+
+macro_rules! wording {
+    ($status:literal, $code:literal, $message:literal) => {
+        const {
+            &Wording {
+                status: $status,
+                code: $code,
+                message: $message,
+                body: concat!(r#"{"code":""#, $code, r#"","message":""#, $message, r#""}"#),
+            }
+        }
+    };
+}
+
+impl Refusal {
+    fn wording(self) -> &'static Wording {
+        match self {
+            Self::Absent => wording!(
+                401,
+                "unauthorized_request",
+                "An access token is required: send it as Authorization: Bearer <token>"
+            ),
+            Self::Malformed => wording!(
+                401,
+                "unauthorized_request",
+                "The Authorization header does not hold exactly one well-formed bearer token"
+            ),
+            Self::Inactive => wording!(
+                401,
+                "unauthorized_request",
+                "The access token is expired, revoked or not valid for this resource"
+            ),
+            Self::InvalidRequest => {
+                wording!(
+                    400,
+                    "invalid_request",
+                    "The request carries more than one access token"
+                )
+            }
+            Self::InsufficientScope => wording!(
+                403,
+                "insufficient_scope",
+                "The access token lacks a scope that this resource requires"
+            ),
+            Self::BadGateway => wording!(
+                502,
+                "server_error",
+                "The access token could not be verified; this is not the client's fault"
+            ),
+            Self::Overloaded => wording!(
+                503,
+                "server_error",
+                "The access token cannot be verified at the moment; retry later"
+            ),
+            Self::Timeout => wording!(
+                504,
+                "server_error",
+                "The access token could not be verified in time; retry later"
+            ),
+            Self::Internal => wording!(
+                502,
+                "server_error",
+                "The gateway could not verify the access token; this is not the client's fault"
+            ),
+        }
+    }
+
+    /// Status of the response.
+    pub fn status(self) -> u16 {
+        self.wording().status
+    }
+
+    /// What a program may branch on.
+    pub fn code(self) -> &'static str {
+        self.wording().code
+    }
+
+    /// What its programmer may read.
+    pub fn message(self) -> &'static str {
+        self.wording().message
+    }
+
+    /// Both as a JSON object.
+    pub fn body(self) -> &'static str {
+        self.wording().body
+    }
+}
+
+/// Why a challenge cannot be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChallengeError {
+    /// A control character in the realm.
+    #[error("the realm contains a control character")]
+    Realm,
+    /// Not a list of scope-tokens.
+    #[error("the scope is not a list of scope tokens separated by single spaces")]
+    Scope,
+}
+
+/// The values of `WWW-Authenticate` for one realm and scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    plain: Box<str>,
+    invalid_token: Box<str>,
+    invalid_request: Box<str>,
+    insufficient_scope: Box<str>,
+}
+
+impl Challenge {
+    /// Renders the values; `scope` is a list of scope-tokens.
+    pub fn new(realm: &str, scope: Option<&str>) -> Result<Self, ChallengeError> {
+        let mut plain = format!("Bearer realm={}", quoted_string(realm)?);
+        if let Some(scope) = scope {
+            if !scope.split(' ').all(is_scope_token) {
+                return Err(ChallengeError::Scope);
+            }
+            plain.push_str(&format!(", scope=\"{scope}\""));
+        }
+        let with = |error: &str| format!("{plain}, error=\"{error}\"").into_boxed_str();
+        Ok(Self {
+            invalid_token: with("invalid_token"),
+            invalid_request: with("invalid_request"),
+            insufficient_scope: with("insufficient_scope"),
+            plain: plain.into_boxed_str(),
+        })
+    }
+
+    /// The value for this refusal; `None` where the client's credential is not at fault.
+    pub fn header(&self, refusal: Refusal) -> Option<&str> {
+        match refusal {
+            // RFC 6750 §3.1: without a credential no error code.
+            Refusal::Absent => Some(&self.plain),
+            Refusal::Malformed | Refusal::Inactive => Some(&self.invalid_token),
+            Refusal::InvalidRequest => Some(&self.invalid_request),
+            Refusal::InsufficientScope => Some(&self.insufficient_scope),
+            Refusal::BadGateway | Refusal::Overloaded | Refusal::Timeout | Refusal::Internal => {
+                None
+            }
+        }
+    }
+}
+
+/// RFC 9110 §5.6.4: a quoted-string, with `"` and `\` as quoted-pair.
+fn quoted_string(text: &str) -> Result<String, ChallengeError> {
+    if text.bytes().any(|b| b.is_ascii_control()) {
+        return Err(ChallengeError::Realm);
+    }
+    Ok(format!(
+        "\"{}\"",
+        text.replace('\\', "\\\\").replace('"', "\\\"")
+    ))
+}
+
+/// RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+fn is_scope_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Refusal::*;
+    use super::*;
+
+    #[test]
+    fn headers() {
+        // refusal, what follows the realm without and with a scope
+        let table = [
+            (Absent, Some(("", r#", scope="a b""#))),
+            (
+                Malformed,
+                Some((
+                    r#", error="invalid_token""#,
+                    r#", scope="a b", error="invalid_token""#,
+                )),
+            ),
+            (
+                Inactive,
+                Some((
+                    r#", error="invalid_token""#,
+                    r#", scope="a b", error="invalid_token""#,
+                )),
+            ),
+            (
+                InvalidRequest,
+                Some((
+                    r#", error="invalid_request""#,
+                    r#", scope="a b", error="invalid_request""#,
+                )),
+            ),
+            (
+                InsufficientScope,
+                Some((
+                    r#", error="insufficient_scope""#,
+                    r#", scope="a b", error="insufficient_scope""#,
+                )),
+            ),
+            (BadGateway, None),
+            (Overloaded, None),
+            (Timeout, None),
+            (Internal, None),
+        ];
+        let without = Challenge::new("api", None).unwrap();
+        let with = Challenge::new("api", Some("a b")).unwrap();
+        for (refusal, rest) in table {
+            let expected = rest.map(|(rest, _)| format!("Bearer realm=\"api\"{rest}"));
+            assert_eq!(without.header(refusal), expected.as_deref(), "{refusal:?}");
+            let expected = rest.map(|(_, rest)| format!("Bearer realm=\"api\"{rest}"));
+            assert_eq!(with.header(refusal), expected.as_deref(), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn realms() {
+        let table = [
+            ("", Ok(r#"Bearer realm="""#)),
+            ("my api", Ok(r#"Bearer realm="my api""#)),
+            (r#"a"b\c"#, Ok(r#"Bearer realm="a\"b\\c""#)),
+            ("é", Ok(r#"Bearer realm="é""#)),
+            ("a\nb", Err(ChallengeError::Realm)),
+            ("a\rb", Err(ChallengeError::Realm)),
+            ("a\tb", Err(ChallengeError::Realm)),
+            ("a\0", Err(ChallengeError::Realm)),
+            ("a\x7f", Err(ChallengeError::Realm)),
+        ];
+        for (realm, expected) in table {
+            let challenge = Challenge::new(realm, None);
+            let value = challenge
+                .as_ref()
+                .map(|c| c.header(Absent).unwrap())
+                .map_err(|e| *e);
+            assert_eq!(value, expected, "{realm:?}");
+        }
+    }
+
+    #[test]
+    fn scopes() {
+        for scope in [
+            "read",
+            "read write",
+            "https://api.example/x!y#z[]~",
+            "a:b 'c'",
+        ] {
+            assert!(Challenge::new("api", Some(scope)).is_ok(), "{scope:?}");
+        }
+        for scope in [
+            "", " ", " a", "a ", "a  b", "a\tb", "a\"", "a\\b", "é", "a\x7f", "a\n",
+        ] {
+            assert_eq!(
+                Challenge::new("api", Some(scope)),
+                Err(ChallengeError::Scope),
+                "{scope:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn bodies() {
+        let table = [
+            (Absent, 401, "unauthorized_request"),
+            (Malformed, 401, "unauthorized_request"),
+            (Inactive, 401, "unauthorized_request"),
+            (InvalidRequest, 400, "invalid_request"),
+            (InsufficientScope, 403, "insufficient_scope"),
+            (BadGateway, 502, "server_error"),
+            (Overloaded, 503, "server_error"),
+            (Timeout, 504, "server_error"),
+            (Internal, 502, "server_error"),
+        ];
+        for (refusal, status, code) in table {
+            assert_eq!((refusal.status(), refusal.code()), (status, code));
+            let body: serde_json::Value = serde_json::from_str(refusal.body()).unwrap();
+            let expected = serde_json::json!({ "code": code, "message": refusal.message() });
+            assert_eq!(body, expected, "{refusal:?}");
+        }
+    }
+}

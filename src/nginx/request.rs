@@ -147,6 +147,11 @@ impl Request {
         Ok(place)
     }
 
+    /// The status of the response being sent.
+    pub fn response_status(self) -> ngx_uint_t {
+        self.raw().headers_out.status
+    }
+
     /// Adds a header to the response. `key` and `value` must live as long as the request.
     pub fn add_response_header(self, key: ngx_str_t, value: ngx_str_t) -> Result<NonNull<ngx_table_elt_t>, OutOfMemory> {
         // SAFETY: the list belongs to the live request.

@@ -24,15 +24,9 @@ use crate::worker::{Completion, Job, JobControl, Worker};
 use super::config::{LocationSettings, ProfileHandle};
 use super::log::{Log, log};
 use super::pending::{self, Parked};
+use super::thread::EventLoop;
 
-/// A cell for what belongs to the event loop's thread.
-struct EventLoop<T>(RefCell<T>);
-
-// SAFETY: NGINX runs every callback of a module on the one thread of the process that runs the event loop, and the
-// introspection thread has no access to this module's statics.
-unsafe impl<T> Sync for EventLoop<T> {}
-
-static STATE: EventLoop<Option<WorkerProcess>> = EventLoop(RefCell::new(None));
+static STATE: EventLoop<Option<WorkerProcess>> = EventLoop::new(RefCell::new(None));
 
 struct InFlight {
     control: Arc<JobControl>,
@@ -78,7 +72,7 @@ pub fn clock() -> Now {
 
 /// Sets the worker up. Without `worker` every token that is not cached is answered with 502.
 pub fn start(cache_size: usize, worker: Option<Worker>) {
-    *STATE.0.borrow_mut() = Some(WorkerProcess {
+    *STATE.borrow_mut() = Some(WorkerProcess {
         exchange: Exchange::new(cache_size),
         parked: HashMap::new(),
         next_waiter: 1,
@@ -89,7 +83,7 @@ pub fn start(cache_size: usize, worker: Option<Worker>) {
 
 /// Takes the worker down; the introspection thread is given 200 ms.
 pub fn stop() {
-    let state = STATE.0.borrow_mut().take();
+    let state = STATE.borrow_mut().take();
     if let Some(worker) = state.and_then(|state| state.worker) {
         worker.shutdown();
     }
@@ -97,7 +91,7 @@ pub fn stop() {
 
 /// What the cache says of a token; `hit` is called with the JWT.
 pub fn lookup<R>(key: &Key, now: Now, hit: impl FnOnce(&str) -> R) -> Option<Result<R, Inactive>> {
-    let mut state = STATE.0.borrow_mut();
+    let mut state = STATE.borrow_mut();
     match state.as_mut()?.exchange.lookup(key, now)? {
         Begun::Hit(active) => Some(Ok(hit(&active.jwt))),
         Begun::Refused(reason) => Some(Err(reason)),
@@ -107,7 +101,7 @@ pub fn lookup<R>(key: &Key, now: Now, hit: impl FnOnce(&str) -> R) -> Option<Res
 
 /// Has a new waiter wait for the answer about `token`; begins an exchange if none is under way.
 pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Waiting {
-    let mut state = STATE.0.borrow_mut();
+    let mut state = STATE.borrow_mut();
     let Some(WorkerProcess { exchange, next_waiter, worker: Some(worker), .. }) = state.as_mut() else {
         return Waiting::Failed(Failure::Internal);
     };
@@ -146,14 +140,14 @@ pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Wai
 
 /// Remembers where a waiter is parked.
 pub fn parked(waiter: WaiterId, place: NonNull<Parked>) {
-    if let Some(state) = STATE.0.borrow_mut().as_mut() {
+    if let Some(state) = STATE.borrow_mut().as_mut() {
         state.parked.insert(waiter, place);
     }
 }
 
 /// A waiter waits no longer.
 pub fn leave(flight: FlightId, waiter: WaiterId) {
-    if let Some(state) = STATE.0.borrow_mut().as_mut() {
+    if let Some(state) = STATE.borrow_mut().as_mut() {
         state.parked.remove(&waiter);
         if let Some(in_flight) = state.exchange.leave(flight, waiter) {
             in_flight.control.abandon();
@@ -164,7 +158,7 @@ pub fn leave(flight: FlightId, waiter: WaiterId) {
 /// Takes what the introspection thread has finished and resumes those who waited. Runs requests: nothing may be borrowed.
 pub fn deliver_completions() {
     let mut completions = VecDeque::new();
-    if let Some(WorkerProcess { worker: Some(worker), .. }) = STATE.0.borrow_mut().as_mut() {
+    if let Some(WorkerProcess { worker: Some(worker), .. }) = STATE.borrow_mut().as_mut() {
         worker.take(&mut completions);
     }
     for completion in completions {
@@ -180,7 +174,7 @@ pub fn deliver_completions() {
 fn land(completion: Completion) {
     let now = clock();
     let flight = FlightId(completion.id);
-    let mut state = STATE.0.borrow_mut();
+    let mut state = STATE.borrow_mut();
     let Some(WorkerProcess { exchange, ready, .. }) = state.as_mut() else { return };
     let Some(in_flight) = exchange.control(flight) else { return };
     let profile = Arc::clone(&in_flight.profile);
@@ -208,7 +202,7 @@ fn land(completion: Completion) {
 }
 
 fn next_ready() -> Option<(NonNull<Parked>, Ready)> {
-    let mut state = STATE.0.borrow_mut();
+    let mut state = STATE.borrow_mut();
     let WorkerProcess { ready, parked, .. } = state.as_mut()?;
     loop {
         let next = ready.pop_front()?;

@@ -229,7 +229,9 @@ fn found_dead(error: &reqwest::Error) -> bool {
                     || error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
                     || error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
             } else if let Some(error) = error.downcast_ref::<io::Error>() {
-                use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof};
+                use io::ErrorKind::{
+                    BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof,
+                };
                 matches!(
                     error.kind(),
                     BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut | UnexpectedEof

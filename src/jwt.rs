@@ -103,10 +103,7 @@ impl Jwt {
 
     /// Whether it is such an answer and says that the token is not active.
     pub fn states_inactive(&self) -> bool {
-        let inside = self
-            .payload
-            .get("token_introspection")
-            .and_then(|answer| answer.get("active"));
+        let inside = self.payload.get("token_introspection").and_then(|answer| answer.get("active"));
         let outside = self.payload.get("active");
         [inside, outside].contains(&Some(&Value::Bool(false)))
     }
@@ -116,12 +113,7 @@ impl Jwt {
         let Some(typ) = self.header.get("typ").and_then(Value::as_str) else {
             return false;
         };
-        let typ = typ
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
+        let typ = typ.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         typ.strip_prefix("application/").unwrap_or(&typ) == "token-introspection+jwt"
     }
 }
@@ -130,9 +122,7 @@ fn part(name: &'static str, text: &str) -> Result<Vec<u8>, JwtError> {
     if text.is_empty() {
         return Err(JwtError::EmptyPart(name));
     }
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| JwtError::NotBase64url(name))
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| JwtError::NotBase64url(name))
 }
 
 #[cfg(test)]
@@ -143,12 +133,7 @@ pub(crate) mod tests {
     /// A compact serialization of these two JSON texts with a signature that is none.
     pub(crate) fn compact(header: &str, payload: &str) -> String {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        format!(
-            "{}.{}.{}",
-            encode(header),
-            encode(payload),
-            encode("signature")
-        )
+        format!("{}.{}.{}", encode(header), encode(payload), encode("signature"))
     }
 
     /// Everything that makes a JWT forwardable.
@@ -164,57 +149,25 @@ pub(crate) mod tests {
         assert_eq!(check(&good), Ok(true));
         let (signed, signature) = good.rsplit_once('.').unwrap();
         let (header, payload) = signed.split_once('.').unwrap();
-        let duplicate = || JsonError::Duplicate {
-            name: "a".to_owned(),
-        };
+        let duplicate = || JsonError::Duplicate { name: "a".to_owned() };
         let table = [
             (String::new(), JwtError::Parts(1)),
             ("opaque".to_owned(), JwtError::Parts(1)),
             (format!("{header}.{payload}"), JwtError::Parts(2)),
             (format!("{good}.x"), JwtError::Parts(4)),
             (format!("{good}.x.y"), JwtError::Encrypted),
-            (
-                format!("{header}.{payload}."),
-                JwtError::EmptyPart("signature"),
-            ),
-            (
-                format!(".{payload}.{signature}"),
-                JwtError::EmptyPart("header"),
-            ),
-            (
-                format!("{header}..{signature}"),
-                JwtError::EmptyPart("payload"),
-            ),
-            (
-                format!("{header}.{payload}.a+/a"),
-                JwtError::NotBase64url("signature"),
-            ),
-            (
-                format!("{header}.{payload}.YQ=="),
-                JwtError::NotBase64url("signature"),
-            ),
-            (
-                format!("{header}.{payload}.YR"),
-                JwtError::NotBase64url("signature"),
-            ),
-            (
-                format!("{good}\r\nX: y"),
-                JwtError::NotBase64url("signature"),
-            ),
+            (format!("{header}.{payload}."), JwtError::EmptyPart("signature")),
+            (format!(".{payload}.{signature}"), JwtError::EmptyPart("header")),
+            (format!("{header}..{signature}"), JwtError::EmptyPart("payload")),
+            (format!("{header}.{payload}.a+/a"), JwtError::NotBase64url("signature")),
+            (format!("{header}.{payload}.YQ=="), JwtError::NotBase64url("signature")),
+            (format!("{header}.{payload}.YR"), JwtError::NotBase64url("signature")),
+            (format!("{good}\r\nX: y"), JwtError::NotBase64url("signature")),
             (format!(" {good}"), JwtError::NotBase64url("header")),
             (compact("[]", "{}"), JwtError::Header(JsonError::NotObject)),
-            (
-                compact(r#"{"alg":"RS256"}"#, "1"),
-                JwtError::Payload(JsonError::NotObject),
-            ),
-            (
-                compact(r#"{"a":1,"a":2}"#, "{}"),
-                JwtError::Header(duplicate()),
-            ),
-            (
-                compact(r#"{"alg":"RS256"}"#, r#"{"a":1,"a":2}"#),
-                JwtError::Payload(duplicate()),
-            ),
+            (compact(r#"{"alg":"RS256"}"#, "1"), JwtError::Payload(JsonError::NotObject)),
+            (compact(r#"{"a":1,"a":2}"#, "{}"), JwtError::Header(duplicate())),
+            (compact(r#"{"alg":"RS256"}"#, r#"{"a":1,"a":2}"#), JwtError::Payload(duplicate())),
             (compact("{}", "{}"), JwtError::NoAlgorithm),
             (compact(r#"{"alg":""}"#, "{}"), JwtError::NoAlgorithm),
             (compact(r#"{"alg":1}"#, "{}"), JwtError::NoAlgorithm),
@@ -233,51 +186,16 @@ pub(crate) mod tests {
         let table = [
             (r#"{"alg":"x","typ":"at+jwt"}"#, "{}", false, false),
             (r#"{"alg":"x","typ":1}"#, "{}", false, false),
-            (
-                r#"{"alg":"x","typ":"token-introspection+jwt"}"#,
-                "{}",
-                true,
-                false,
-            ),
-            (
-                r#"{"alg":"x","typ":"Application/Token-Introspection+JWT"}"#,
-                "{}",
-                true,
-                false,
-            ),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"token_introspection":{"active":true}}"#,
-                true,
-                false,
-            ),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"token_introspection":{"active":false}}"#,
-                true,
-                true,
-            ),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"token_introspection":1}"#,
-                true,
-                false,
-            ),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"token_introspection":{"active":"false"}}"#,
-                true,
-                false,
-            ),
+            (r#"{"alg":"x","typ":"token-introspection+jwt"}"#, "{}", true, false),
+            (r#"{"alg":"x","typ":"Application/Token-Introspection+JWT"}"#, "{}", true, false),
+            (r#"{"alg":"x"}"#, r#"{"token_introspection":{"active":true}}"#, true, false),
+            (r#"{"alg":"x"}"#, r#"{"token_introspection":{"active":false}}"#, true, true),
+            (r#"{"alg":"x"}"#, r#"{"token_introspection":1}"#, true, false),
+            (r#"{"alg":"x"}"#, r#"{"token_introspection":{"active":"false"}}"#, true, false),
             (r#"{"alg":"x"}"#, r#"{"active":true}"#, true, false),
             (r#"{"alg":"x"}"#, r#"{"active":false}"#, true, true),
             (r#"{"alg":"x"}"#, r#"{"active":0}"#, true, false),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"active":false,"token_introspection":{"active":true}}"#,
-                true,
-                true,
-            ),
+            (r#"{"alg":"x"}"#, r#"{"active":false,"token_introspection":{"active":true}}"#, true, true),
             (r#"{"alg":"x"}"#, r#"{"x":{"active":false}}"#, false, false),
         ];
         for (header, payload, answer, inactive) in table {

@@ -274,7 +274,8 @@ pub(crate) mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let auth = ClientAuth::ClientSecretBasic { client_id: "gateway".into(), client_secret: Secret::new("s3cret".into()) };
+        let auth =
+            ClientAuth::ClientSecretBasic { client_id: "gateway".into(), client_secret: Secret::new("s3cret".into()) };
         assert!(!format!("{auth:?}").contains("s3cret"));
     }
 }

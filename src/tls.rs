@@ -40,6 +40,16 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), String> {
     }
 }
 
+/// Whether a file of CA certificates is one.
+pub fn check_trusted_certificate(trusted: &TrustedCertificate) -> Result<(), String> {
+    roots_of(trusted).map(drop)
+}
+
+/// Whether a certificate can be issued for a name that SNI can carry (RFC 6066 §3: no literal addresses).
+pub fn check_server_name(name: &str) -> Result<(), String> {
+    DnsName::try_from(name).map(drop).map_err(|_| "it is not a DNS name".to_owned())
+}
+
 /// The name for SNI and verification, if it is another than the URL's host.
 pub(crate) fn other_name(settings: &ClientSettings) -> Result<Option<&str>, String> {
     let Some(name) = settings.tls.server_name.as_deref().filter(|_| is_https(settings)) else {
@@ -74,8 +84,7 @@ pub(crate) fn config(settings: &ClientSettings, http2: bool) -> Result<ClientCon
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth()
     };
     // RFC 7301 §6, RFC 9113 §3.2
-    config.alpn_protocols =
-        if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+    config.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     Ok(config)
 }
 
@@ -111,7 +120,9 @@ fn load_system() -> Result<Arc<RootCertStore>, String> {
         return Ok(Arc::new(roots));
     }
     let cause = found.errors.first().map(|e| format!(": {e}")).unwrap_or_default();
-    Err(format!("no CA certificate found on this system, and \"phantom_token_ssl_trusted_certificate\" is not set{cause}"))
+    Err(format!(
+        "no CA certificate found on this system, and \"phantom_token_ssl_trusted_certificate\" is not set{cause}"
+    ))
 }
 
 /// Accepts every certificate, but only from a server that holds its key.

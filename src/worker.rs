@@ -87,7 +87,8 @@ impl Worker {
             .build()?;
         let (jobs, receiver) = unbounded_channel();
         let serve = move || serve(runtime, receiver, move |job| ask(job));
-        let thread = with_signals_blocked(|| std::thread::Builder::new().name("phantom token".to_owned()).spawn(serve))?;
+        let thread =
+            with_signals_blocked(|| std::thread::Builder::new().name("phantom token".to_owned()).spawn(serve))?;
         Ok(Self { done, jobs: Some(jobs), thread: Some(thread) })
     }
 

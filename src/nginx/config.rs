@@ -18,7 +18,9 @@ use crate::challenge::Challenge;
 use crate::client;
 use crate::exchange::{Bounds, Policy};
 use crate::key::{KeyMaker, Seed};
-use crate::settings::{ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate};
+use crate::settings::{
+    ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
+};
 
 use super::log::{Level, Log, guard};
 use super::module::ngx_http_phantom_token_module;
@@ -117,13 +119,7 @@ pub const MIN_CACHE_SIZE: usize = 256 << 10;
 
 impl MainConf {
     pub(super) fn new(seed: Seed) -> Self {
-        Self {
-            cache_size: UNSET_UINT,
-            seed,
-            http_authorization: 0,
-            profiles: HashMap::new(),
-            clients: HashMap::new(),
-        }
+        Self { cache_size: UNSET_UINT, seed, http_authorization: 0, profiles: HashMap::new(), clients: HashMap::new() }
     }
 
     /// `phantom_token_cache_size`, bytes.
@@ -239,10 +235,9 @@ impl LocationConf {
             ));
         };
         let client_auth = match (&self.client_id, &self.client_secret) {
-            (Some(id), Some((_, secret))) => ClientAuth::ClientSecretBasic {
-                client_id: id.value.clone(),
-                client_secret: secret.value.clone(),
-            },
+            (Some(id), Some((_, secret))) => {
+                ClientAuth::ClientSecretBasic { client_id: id.value.clone(), client_secret: secret.value.clone() }
+            }
             (None, None) => ClientAuth::None,
             (Some(id), None) => {
                 return Err(format!(

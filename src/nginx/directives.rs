@@ -3,7 +3,7 @@
 //! What can be known of a value alone is checked here, while the line is read, so that NGINX adds file and line to the
 //! message. What depends on several directives is checked in [`super::config`], when blocks are merged.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::mem::offset_of;
 use std::ptr;
 
@@ -15,14 +15,14 @@ use crate::settings::{Endpoint, Secret, TrustedCertificate};
 
 use super::config::{self, LocationConf, MIN_CACHE_SIZE, MainConf, Preflight, Set};
 use super::log::{Level, conf_error, guard};
-use super::request::static_str;
+use super::request::static_cstr;
 use super::thread::EventLoop;
 
 /// `NGX_CONF_ERROR`
 pub const FAILED: *mut c_char = ptr::without_provenance_mut(usize::MAX);
 
 const OK: *mut c_char = ptr::null_mut();
-const DUPLICATE: &std::ffi::CStr = c"is duplicate";
+const DUPLICATE: &CStr = c"is duplicate";
 
 /// A client secret file larger than this is not one.
 const MAX_SECRET: u64 = 64 << 10;
@@ -34,9 +34,9 @@ type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_v
 const EVERYWHERE: u32 =
     ngx::NGX_HTTP_MAIN_CONF | ngx::NGX_HTTP_SRV_CONF | ngx::NGX_HTTP_LOC_CONF | ngx::NGX_HTTP_LMT_CONF;
 
-const fn command(name: &'static str, arguments: u32, set: Setter, offset: usize) -> ngx_command_t {
+const fn command(name: &'static CStr, arguments: u32, set: Setter, offset: usize) -> ngx_command_t {
     ngx_command_t {
-        name: static_str(name),
+        name: static_cstr(name),
         type_: (EVERYWHERE | arguments) as usize,
         set: Some(set),
         conf: ngx::NGX_HTTP_LOC_CONF_OFFSET,
@@ -54,13 +54,14 @@ const FLAG: u32 = ngx::NGX_CONF_FLAG;
 const ONE: u32 = ngx::NGX_CONF_TAKE1;
 const SOME: u32 = ngx::NGX_CONF_1MORE;
 
-static POSITIVE_TIME: EventLoop<ngx_conf_post_t> = EventLoop::new(ngx_conf_post_t { post_handler: Some(positive_time) });
+static POSITIVE_TIME: EventLoop<ngx_conf_post_t> =
+    EventLoop::new(ngx_conf_post_t { post_handler: Some(positive_time) });
 static KEEPALIVE: EventLoop<ngx_conf_num_bounds_t> = EventLoop::new(bounds(0, 65_535));
 static MAX_PENDING: EventLoop<ngx_conf_num_bounds_t> = EventLoop::new(bounds(1, 1_000_000));
 static PREFLIGHT: EventLoop<[ngx_conf_enum_t; 4]> = EventLoop::new([
-    ngx_conf_enum_t { name: static_str("no_content"), value: Preflight::NoContent as usize },
-    ngx_conf_enum_t { name: static_str("forward"), value: Preflight::Forward as usize },
-    ngx_conf_enum_t { name: static_str("authenticate"), value: Preflight::Authenticate as usize },
+    ngx_conf_enum_t { name: static_cstr(c"no_content"), value: Preflight::NoContent as usize },
+    ngx_conf_enum_t { name: static_cstr(c"forward"), value: Preflight::Forward as usize },
+    ngx_conf_enum_t { name: static_cstr(c"authenticate"), value: Preflight::Authenticate as usize },
     ngx_conf_enum_t { name: ngx_str_t::empty(), value: 0 },
 ]);
 
@@ -70,59 +71,64 @@ const fn bounds(low: isize, high: isize) -> ngx_conf_num_bounds_t {
 
 /// The module's command table.
 pub static COMMANDS: EventLoop<[ngx_command_t; 24]> = EventLoop::new([
-    command("phantom_token", FLAG, set_enable, offset_of!(LocationConf, enable)),
-    command("phantom_token_introspection_endpoint", ONE, set_endpoint, 0),
-    command("phantom_token_client_id", ONE, set_client_id, 0),
-    command("phantom_token_client_secret", ONE, set_client_secret, 0),
-    command("phantom_token_client_secret_file", ONE, set_client_secret_file, 0),
-    command("phantom_token_accept", ONE, set_accept, 0),
-    command("phantom_token_jwt_member", SOME, set_jwt_member, 0),
+    command(c"phantom_token", FLAG, set_enable, offset_of!(LocationConf, enable)),
+    command(c"phantom_token_introspection_endpoint", ONE, set_endpoint, 0),
+    command(c"phantom_token_client_id", ONE, set_client_id, 0),
+    command(c"phantom_token_client_secret", ONE, set_client_secret, 0),
+    command(c"phantom_token_client_secret_file", ONE, set_client_secret_file, 0),
+    command(c"phantom_token_accept", ONE, set_accept, 0),
+    command(c"phantom_token_jwt_member", SOME, set_jwt_member, 0),
     checked(
-        command("phantom_token_connect_timeout", ONE, ngx::ngx_conf_set_msec_slot, offset_of!(LocationConf, connect_timeout)),
+        command(
+            c"phantom_token_connect_timeout",
+            ONE,
+            ngx::ngx_conf_set_msec_slot,
+            offset_of!(LocationConf, connect_timeout),
+        ),
         (&raw const POSITIVE_TIME).cast(),
     ),
     checked(
-        command("phantom_token_timeout", ONE, ngx::ngx_conf_set_msec_slot, offset_of!(LocationConf, timeout)),
+        command(c"phantom_token_timeout", ONE, ngx::ngx_conf_set_msec_slot, offset_of!(LocationConf, timeout)),
         (&raw const POSITIVE_TIME).cast(),
     ),
     checked(
-        command("phantom_token_keepalive", ONE, ngx::ngx_conf_set_num_slot, offset_of!(LocationConf, keepalive)),
+        command(c"phantom_token_keepalive", ONE, ngx::ngx_conf_set_num_slot, offset_of!(LocationConf, keepalive)),
         (&raw const KEEPALIVE).cast(),
     ),
     checked(
-        command("phantom_token_max_pending", ONE, ngx::ngx_conf_set_num_slot, offset_of!(LocationConf, max_pending)),
+        command(c"phantom_token_max_pending", ONE, ngx::ngx_conf_set_num_slot, offset_of!(LocationConf, max_pending)),
         (&raw const MAX_PENDING).cast(),
     ),
-    command("phantom_token_ssl_verify", FLAG, ngx::ngx_conf_set_flag_slot, offset_of!(LocationConf, ssl_verify)),
-    command("phantom_token_ssl_trusted_certificate", ONE, set_ssl_trusted_certificate, 0),
-    command("phantom_token_ssl_name", ONE, set_ssl_name, 0),
+    command(c"phantom_token_ssl_verify", FLAG, ngx::ngx_conf_set_flag_slot, offset_of!(LocationConf, ssl_verify)),
+    command(c"phantom_token_ssl_trusted_certificate", ONE, set_ssl_trusted_certificate, 0),
+    command(c"phantom_token_ssl_name", ONE, set_ssl_name, 0),
     ngx_command_t {
-        name: static_str("phantom_token_cache_size"),
+        name: static_cstr(c"phantom_token_cache_size"),
         type_: (ngx::NGX_HTTP_MAIN_CONF | ONE) as usize,
         set: Some(set_cache_size),
         conf: ngx::NGX_HTTP_MAIN_CONF_OFFSET,
         offset: offset_of!(MainConf, cache_size),
         post: ptr::null_mut(),
     },
-    command("phantom_token_cache", FLAG, ngx::ngx_conf_set_flag_slot, offset_of!(LocationConf, cache)),
-    command("phantom_token_cache_max_ttl", ONE, ngx::ngx_conf_set_msec_slot, offset_of!(LocationConf, cache_max_ttl)),
+    command(c"phantom_token_cache", FLAG, ngx::ngx_conf_set_flag_slot, offset_of!(LocationConf, cache)),
+    command(c"phantom_token_cache_max_ttl", ONE, ngx::ngx_conf_set_msec_slot, offset_of!(LocationConf, cache_max_ttl)),
     command(
-        "phantom_token_cache_inactive_ttl",
+        c"phantom_token_cache_inactive_ttl",
         ONE,
         ngx::ngx_conf_set_msec_slot,
         offset_of!(LocationConf, cache_inactive_ttl),
     ),
     command(
-        "phantom_token_ignore_cache_control",
+        c"phantom_token_ignore_cache_control",
         FLAG,
         ngx::ngx_conf_set_flag_slot,
         offset_of!(LocationConf, ignore_cache_control),
     ),
-    command("phantom_token_realm", ONE, set_realm, 0),
-    command("phantom_token_scopes", ONE, set_scopes, 0),
-    command("phantom_token_scope", SOME, set_scope, 0),
+    command(c"phantom_token_realm", ONE, set_realm, 0),
+    command(c"phantom_token_scopes", ONE, set_scopes, 0),
+    command(c"phantom_token_scope", SOME, set_scope, 0),
     checked(
-        command("phantom_token_preflight", ONE, ngx::ngx_conf_set_enum_slot, offset_of!(LocationConf, preflight)),
+        command(c"phantom_token_preflight", ONE, ngx::ngx_conf_set_enum_slot, offset_of!(LocationConf, preflight)),
         (&raw const PREFLIGHT).cast(),
     ),
     ngx_command_t::empty(),
@@ -171,7 +177,9 @@ unsafe fn read(
                 Ok(word) => arguments.push(word),
                 Err(_) => {
                     // SAFETY: `cf` is NGINX's.
-                    unsafe { conf_error(Level::Emerg, cf, format_args!("a value of \"{name}\" directive is not UTF-8")) };
+                    unsafe {
+                        conf_error(Level::Emerg, cf, format_args!("a value of \"{name}\" directive is not UTF-8"))
+                    };
                     return FAILED;
                 }
             }
@@ -186,14 +194,24 @@ unsafe fn read(
             Err(Refused::Beside(other)) => {
                 // SAFETY: `cf` is NGINX's.
                 unsafe {
-                    conf_error(Level::Emerg, cf, format_args!("\"{name}\" directive is duplicate: \"{other}\" is set too"));
+                    conf_error(
+                        Level::Emerg,
+                        cf,
+                        format_args!("\"{name}\" directive is duplicate: \"{other}\" is set too"),
+                    );
                 }
                 FAILED
             }
             Err(Refused::Value(n, why)) => {
                 let value = directive.arguments[n];
                 // SAFETY: `cf` is NGINX's.
-                unsafe { conf_error(Level::Emerg, cf, format_args!("invalid value \"{value}\" in \"{name}\" directive: {why}")) };
+                unsafe {
+                    conf_error(
+                        Level::Emerg,
+                        cf,
+                        format_args!("invalid value \"{value}\" in \"{name}\" directive: {why}"),
+                    )
+                };
                 FAILED
             }
         }
@@ -223,10 +241,11 @@ fn put<T>(slot: &mut Option<T>, value: T) -> Result<(), Refused> {
 }
 
 macro_rules! setter {
-    ($name:ident, $read:expr) => {
+    ($name:ident, |$conf:ident, $directive:ident| $body:block) => {
         unsafe extern "C" fn $name(cf: *mut ngx_conf_t, _cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
+            fn value($conf: &mut LocationConf, $directive: &Directive<'_>) -> Result<(), Refused> $body
             // SAFETY: NGINX calls setters with the directive being read and its block's configuration.
-            unsafe { read(cf, conf, $read) }
+            unsafe { read(cf, conf, value) }
         }
     };
 }
@@ -370,7 +389,9 @@ unsafe extern "C" fn set_cache_size(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t
             conf_error(
                 Level::Emerg,
                 cf,
-                format_args!("invalid value \"{value}\" in \"phantom_token_cache_size\" directive: it is less than {least}k"),
+                format_args!(
+                    "invalid value \"{value}\" in \"phantom_token_cache_size\" directive: it is less than {least}k"
+                ),
             );
         }
         return FAILED;

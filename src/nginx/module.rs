@@ -110,7 +110,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 
 fn start_worker() -> Result<Worker, String> {
     let worker = Worker::spawn().map_err(|error| error.to_string())?;
-    match Wakeup::watch(worker.wake_fd()) {
+    match Wakeup::watch(std::os::fd::AsRawFd::as_raw_fd(&worker.wake_fd())) {
         Ok(wakeup) => {
             WAKEUP.set(Some(wakeup));
             Ok(worker)

@@ -22,10 +22,10 @@ const VARIABLES: [(&str, Getter); 4] = [
         r.copy(&[format!("{}.{:03}", waited / 1000, waited % 1000).as_bytes()]).map(Some)
     }),
     ("phantom_token_fingerprint", |r, record| {
-        if record.token.is_empty() {
+        if record.token().is_empty() {
             return Ok(None);
         }
-        let fingerprint = r.main_conf().seed.fingerprint(record.token.as_bytes());
+        let fingerprint = r.main_conf().seed.fingerprint(record.token().as_bytes());
         r.copy(&[fingerprint.to_string().as_bytes()]).map(Some)
     }),
 ];

@@ -19,18 +19,32 @@ use crate::exchange::{Begun, Exchange, Outcome};
 use crate::flight::{FlightId, WaiterId};
 use crate::introspection::{Failure, Inactive};
 use crate::key::Key;
-use crate::worker::{Completion, Job, JobControl, Worker};
+use crate::settings::ClientSettings;
+use crate::worker::{self, Completion, Job, JobControl, Worker};
 
 use super::config::{LocationSettings, ProfileHandle};
 use super::log::{Log, log};
 use super::pending::{self, Parked};
 use super::thread::EventLoop;
 
-static STATE: EventLoop<Option<WorkerProcess>> = EventLoop::new(RefCell::new(None));
+static STATE: EventLoop<RefCell<Option<WorkerProcess>>> = EventLoop::new(RefCell::new(None));
 
 struct InFlight {
     control: Arc<JobControl>,
     profile: Arc<ProfileHandle>,
+    client: Arc<ClientSettings>,
+}
+
+impl InFlight {
+    fn job(&self, flight: FlightId, token: &str) -> Job {
+        Job {
+            id: flight.0,
+            profile: Arc::clone(&self.profile.profile),
+            client: Arc::clone(&self.client),
+            token: Zeroizing::new(token.to_owned()),
+            control: Arc::clone(&self.control),
+        }
+    }
 }
 
 struct WorkerProcess {
@@ -110,6 +124,7 @@ pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Wai
     let control = || InFlight {
         control: Arc::new(JobControl::new(location.policy.timeout)),
         profile: Arc::clone(&location.profile),
+        client: Arc::clone(&location.client),
     };
     match exchange.wait(key, waiter, location.policy, now, control) {
         Begun::Wait { flight, limit } => {
@@ -120,14 +135,7 @@ pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Wai
         }
         Begun::Ask(flight) => {
             let Some(in_flight) = exchange.control(flight) else { return Waiting::Failed(Failure::Internal) };
-            let job = Job {
-                id: flight.0,
-                profile: Arc::clone(&location.profile.profile),
-                client: Arc::clone(&location.client),
-                token: Zeroizing::new(token.to_owned()),
-                control: Arc::clone(&in_flight.control),
-            };
-            if worker.submit(job).is_err() {
+            if worker.submit(in_flight.job(flight, token)).is_err() {
                 exchange.answer(flight, Err(Failure::Internal), location.profile.bounds, now);
                 return Waiting::Failed(Failure::Internal);
             }
@@ -175,10 +183,24 @@ fn land(completion: Completion) {
     let now = clock();
     let flight = FlightId(completion.id);
     let mut state = STATE.borrow_mut();
-    let Some(WorkerProcess { exchange, ready, .. }) = state.as_mut() else { return };
+    let Some(WorkerProcess { exchange, ready, parked, worker, .. }) = state.as_mut() else { return };
     let Some(in_flight) = exchange.control(flight) else { return };
     let profile = Arc::clone(&in_flight.profile);
-    let Some(landed) = exchange.answer(flight, completion.result, profile.bounds, now) else { return };
+    let result = match completion.outcome {
+        worker::Outcome::Done(result) => result,
+        worker::Outcome::Abandoned => {
+            // The thread passed the job over because nobody waited; somebody may have come since.
+            let token = exchange.first_waiter(flight).and_then(|waiter| parked.get(&waiter)).map(|place| {
+                // SAFETY: the worker forgets a parked request when it is abandoned, so this one is still parked.
+                unsafe { place.as_ref() }.record().token()
+            });
+            match (token, worker) {
+                (Some(token), Some(worker)) if worker.submit(in_flight.job(flight, token)).is_ok() => return,
+                _ => Err(Failure::Internal),
+            }
+        }
+    };
+    let Some(landed) = exchange.answer(flight, result, profile.bounds, now) else { return };
     if landed.storing_forbidden && !profile.noticed.swap(true, Ordering::Relaxed) {
         log!(
             Log::cycle(),
@@ -190,7 +212,12 @@ fn land(completion: Completion) {
     }
     if landed.waiters.is_empty() {
         if let Outcome::Fail(failure) = &landed.outcome {
-            log!(Log::cycle(), Info, "introspection at \"{}\" nobody waits for failed: {failure}", profile.profile.endpoint.url());
+            log!(
+                Log::cycle(),
+                Info,
+                "introspection at \"{}\" nobody waits for failed: {failure}",
+                profile.profile.endpoint.url()
+            );
         }
     }
     let outcome = Rc::new(landed.outcome);

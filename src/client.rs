@@ -85,7 +85,9 @@ impl Client {
                 .tls_backend_preconfigured(tls.clone())
                 .connector_layer(attempt::Observe);
             let builder = if host.is_some() {
-                builder.dns_resolver(RealHost(settings.endpoint.url().host().map(|host| host.to_owned())))
+                builder.dns_resolver(RealHost(
+                    settings.endpoint.url().host().map(|host| host.to_owned()),
+                ))
             } else {
                 builder
             };
@@ -107,7 +109,10 @@ impl Client {
             headers.insert(HOST, host.clone());
         }
         // RFC 7662 §2.1
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
         let accept = HeaderValue::from_str(&profile.accept)
             .map_err(|_| "\"phantom_token_accept\" is not a valid header value".to_owned())?;
         headers.insert(ACCEPT, accept);
@@ -119,7 +124,10 @@ impl Client {
 
     /// Waits, first come first served, until fewer than [`MAX_IN_FLIGHT`] exchanges are in flight.
     pub async fn permit(&self) -> SemaphorePermit<'_> {
-        self.permits.acquire().await.expect("the semaphore is never closed")
+        self.permits
+            .acquire()
+            .await
+            .expect("the semaphore is never closed")
     }
 
     /// Asks about a token, and reads the answer whole. Has no time limit but that of connecting: dropping it ends it.
@@ -140,7 +148,10 @@ impl Client {
         let mut answer = attempt(&self.pooled).await;
         // RFC 9110 §9.2.2: a request that changes nothing may be repeated when "the underlying connection closed before
         // [the client] is able to read the response"; RFC 9112 §9.3.1 expects that of idle connections.
-        if answer.as_ref().is_err_and(|error| connection.state() != Observed::Opened && found_dead(error)) {
+        if answer
+            .as_ref()
+            .is_err_and(|error| connection.state() != Observed::Opened && found_dead(error))
+        {
             answer = attempt(&self.fresh).await;
         }
         read(answer.map_err(failure)?).await
@@ -176,10 +187,15 @@ impl Resolve for RealHost {
         let host = self.0.clone();
         Box::pin(async move {
             let addresses: Addrs = match host {
-                Some(Host::Ipv4(address)) => Box::new(std::iter::once(SocketAddr::from((address, 0)))),
-                Some(Host::Ipv6(address)) => Box::new(std::iter::once(SocketAddr::from((address, 0)))),
+                Some(Host::Ipv4(address)) => {
+                    Box::new(std::iter::once(SocketAddr::from((address, 0))))
+                }
+                Some(Host::Ipv6(address)) => {
+                    Box::new(std::iter::once(SocketAddr::from((address, 0))))
+                }
                 Some(Host::Domain(name)) => {
-                    let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+                    let found: Vec<SocketAddr> =
+                        tokio::net::lookup_host((name, 0)).await?.collect();
                     Box::new(found.into_iter())
                 }
                 None => Box::new(std::iter::empty()),
@@ -198,7 +214,11 @@ async fn read(mut answer: reqwest::Response) -> Result<Response, Failure> {
         Err(_) if status != StatusCode::OK => Bytes::new(),
         Err(failure) => return Err(failure),
     };
-    Ok(Response { status: status.as_u16(), headers, body })
+    Ok(Response {
+        status: status.as_u16(),
+        headers,
+        body,
+    })
 }
 
 async fn content(mut answer: reqwest::Response) -> Result<Bytes, Failure> {
@@ -222,17 +242,30 @@ fn found_dead(error: &reqwest::Error) -> bool {
     !error.is_connect()
         && chain(error).any(|error| {
             if let Some(error) = error.downcast_ref::<hyper::Error>() {
-                error.is_incomplete_message() || error.is_closed() || error.is_canceled() || error.is_timeout()
+                error.is_incomplete_message()
+                    || error.is_closed()
+                    || error.is_canceled()
+                    || error.is_timeout()
             } else if let Some(error) = error.downcast_ref::<h2::Error>() {
                 // RFC 9113 §6.8, §8.7: streams after a GOAWAY and refused ones were not processed
                 error.is_io()
-                    || error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+                    || error.is_remote()
+                        && error.is_go_away()
+                        && error.reason() == Some(h2::Reason::NO_ERROR)
                     || error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
             } else if let Some(error) = error.downcast_ref::<io::Error>() {
-                use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof};
+                use io::ErrorKind::{
+                    BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut,
+                    UnexpectedEof,
+                };
                 matches!(
                     error.kind(),
-                    BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut | UnexpectedEof
+                    BrokenPipe
+                        | ConnectionAborted
+                        | ConnectionReset
+                        | NotConnected
+                        | TimedOut
+                        | UnexpectedEof
                 )
             } else {
                 false
@@ -242,16 +275,22 @@ fn found_dead(error: &reqwest::Error) -> bool {
 
 fn failure(error: reqwest::Error) -> Failure {
     if error.is_connect() && error.is_timeout() {
-        Failure::Timeout { phase: Phase::Connect }
+        Failure::Timeout {
+            phase: Phase::Connect,
+        }
     } else {
-        Failure::Unreachable { cause: cause(error) }
+        Failure::Unreachable {
+            cause: cause(error),
+        }
     }
 }
 
 /// The root cause: what is around it repeats the URL or says no more than "error sending request".
 fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
-    chain(&error).last().map_or_else(String::new, ToString::to_string)
+    chain(&error)
+        .last()
+        .map_or_else(String::new, ToString::to_string)
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

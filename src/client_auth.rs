@@ -16,20 +16,27 @@ use crate::settings::{ClientAuth, Profile};
 pub fn authorization(profile: &Profile) -> Option<HeaderValue> {
     match &profile.client_auth {
         ClientAuth::None => None,
-        ClientAuth::ClientSecretBasic { client_id, client_secret } => Some(basic(client_id, client_secret.expose())),
+        ClientAuth::ClientSecretBasic {
+            client_id,
+            client_secret,
+        } => Some(basic(client_id, client_secret.expose())),
     }
 }
 
 fn basic(client_id: &str, client_secret: &str) -> HeaderValue {
     // Each byte becomes at most three: with room for all of them no copy is left behind by a reallocation.
-    let mut pair = Zeroizing::new(String::with_capacity(3 * (client_id.len() + client_secret.len()) + 1));
+    let mut pair = Zeroizing::new(String::with_capacity(
+        3 * (client_id.len() + client_secret.len()) + 1,
+    ));
     // RFC 6749 §2.3.1: identifier and password are encoded "using the "application/x-www-form-urlencoded" […] algorithm"
     pair.extend(form_urlencoded::byte_serialize(client_id.as_bytes()));
     pair.push(':');
     pair.extend(form_urlencoded::byte_serialize(client_secret.as_bytes()));
 
     let scheme = "Basic ";
-    let mut value = Zeroizing::new(String::with_capacity(scheme.len() + pair.len().div_ceil(3) * 4));
+    let mut value = Zeroizing::new(String::with_capacity(
+        scheme.len() + pair.len().div_ceil(3) * 4,
+    ));
     value.push_str(scheme);
     STANDARD.encode_string(pair.as_bytes(), &mut value);
 
@@ -47,13 +54,21 @@ mod tests {
         for (client_id, client_secret, expected) in [
             ("gateway", "secret", "Z2F0ZXdheTpzZWNyZXQ="),
             // urn%3Aclient:a+b%2Bc%25%3A
-            ("urn:client", "a b+c%:", "dXJuJTNBY2xpZW50OmErYiUyQmMlMjUlM0E="),
+            (
+                "urn:client",
+                "a b+c%:",
+                "dXJuJTNBY2xpZW50OmErYiUyQmMlMjUlM0E=",
+            ),
             // %C3%A4:%E2%82%AC
             ("ä", "€", "JUMzJUE0OiVFMiU4MiVBQw=="),
             ("gateway", "", "Z2F0ZXdheTo="),
         ] {
             let value = basic(client_id, client_secret);
-            assert_eq!(value.as_bytes(), format!("Basic {expected}").as_bytes(), "{client_id}");
+            assert_eq!(
+                value.as_bytes(),
+                format!("Basic {expected}").as_bytes(),
+                "{client_id}"
+            );
             assert!(value.is_sensitive());
             assert_eq!(format!("{value:?}"), "Sensitive");
         }

@@ -26,7 +26,10 @@ pub struct Job {
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("id", &self.id).field("control", &self.control).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("id", &self.id)
+            .field("control", &self.control)
+            .finish_non_exhaustive()
     }
 }
 
@@ -41,7 +44,11 @@ pub struct JobControl {
 impl JobControl {
     /// A job that begins now and may take so many milliseconds, its time in the queue included.
     pub fn new(limit_ms: u64) -> Self {
-        Self { begun: Instant::now(), limit_ms: AtomicU64::new(limit_ms), wanted: AtomicBool::new(true) }
+        Self {
+            begun: Instant::now(),
+            limit_ms: AtomicU64::new(limit_ms),
+            wanted: AtomicBool::new(true),
+        }
     }
 
     /// A waiter joins who waits until so many milliseconds after the job's begin; never shortens the limit. The job's

@@ -48,7 +48,9 @@ pub enum EndpointError {
     #[error("the scheme is neither \"http\" nor \"https\"")]
     Scheme,
     /// It carries a user name or a password.
-    #[error("it contains user information; use \"phantom_token_client_id\" and \"phantom_token_client_secret\"")]
+    #[error(
+        "it contains user information; use \"phantom_token_client_id\" and \"phantom_token_client_secret\""
+    )]
     UserInfo,
     /// It has a fragment.
     #[error("it contains a fragment")]
@@ -81,7 +83,10 @@ impl Endpoint {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(EndpointError::Scheme);
         }
-        if !url.username().is_empty() || url.password().is_some() || Self::authority(text).contains('@') {
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || Self::authority(text).contains('@')
+        {
             return Err(EndpointError::UserInfo);
         }
         if url.fragment().is_some() {

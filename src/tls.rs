@@ -26,7 +26,9 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), String> {
     }
     let host = settings.endpoint.url().host_str().unwrap_or_default();
     if ServerName::try_from(host.trim_matches(['[', ']'])).is_err() {
-        return Err(format!("host \"{host}\" is not a name a certificate can be issued for"));
+        return Err(format!(
+            "host \"{host}\" is not a name a certificate can be issued for"
+        ));
     }
     other_name(settings)?;
     match &settings.tls.trusted_certificate {
@@ -42,11 +44,16 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), String> {
 
 /// The name for SNI and verification, if it is another than the URL's host.
 pub(crate) fn other_name(settings: &ClientSettings) -> Result<Option<&str>, String> {
-    let Some(name) = settings.tls.server_name.as_deref().filter(|_| is_https(settings)) else {
+    let Some(name) = settings
+        .tls
+        .server_name
+        .as_deref()
+        .filter(|_| is_https(settings))
+    else {
         return Ok(None);
     };
     let host = settings.endpoint.url().host_str().unwrap_or_default();
-    if name.eq_ignore_ascii_case(host) {
+    if name.eq_ignore_ascii_case(host.trim_matches(['[', ']'])) {
         return Ok(None);
     }
     // RFC 6066 §3: literal addresses are not permitted in SNI
@@ -63,7 +70,9 @@ pub(crate) fn config(settings: &ClientSettings, http2: bool) -> Result<ClientCon
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|e| e.to_string())?;
     let mut config = if !is_https(settings) {
-        builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+        builder
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
     } else if settings.tls.verify {
         let roots = match &settings.tls.trusted_certificate {
             Some(trusted) => Arc::new(roots_of(trusted)?),
@@ -71,11 +80,17 @@ pub(crate) fn config(settings: &ClientSettings, http2: bool) -> Result<ClientCon
         };
         builder.with_root_certificates(roots).with_no_client_auth()
     } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth()
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth()
     };
     // RFC 7301 §6, RFC 9113 §3.2
-    config.alpn_protocols =
-        if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+    config.alpn_protocols = if http2 {
+        vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+    } else {
+        vec![b"http/1.1".to_vec()]
+    };
     Ok(config)
 }
 
@@ -87,10 +102,17 @@ fn roots_of(trusted: &TrustedCertificate) -> Result<RootCertStore, String> {
     let path = &trusted.path;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&trusted.pem) {
-        let certificate = certificate.map_err(|e| format!("cannot read certificate \"{path}\": {e}"))?;
-        roots.add(certificate).map_err(|e| format!("cannot use certificate \"{path}\": {e}"))?;
+        let certificate =
+            certificate.map_err(|e| format!("cannot read certificate \"{path}\": {e}"))?;
+        roots
+            .add(certificate)
+            .map_err(|e| format!("cannot use certificate \"{path}\": {e}"))?;
     }
-    if roots.is_empty() { Err(format!("no certificate found in \"{path}\"")) } else { Ok(roots) }
+    if roots.is_empty() {
+        Err(format!("no certificate found in \"{path}\""))
+    } else {
+        Ok(roots)
+    }
 }
 
 fn system() -> Result<Arc<RootCertStore>, String> {
@@ -110,8 +132,14 @@ fn load_system() -> Result<Arc<RootCertStore>, String> {
     if !roots.is_empty() {
         return Ok(Arc::new(roots));
     }
-    let cause = found.errors.first().map(|e| format!(": {e}")).unwrap_or_default();
-    Err(format!("no CA certificate found on this system, and \"phantom_token_ssl_trusted_certificate\" is not set{cause}"))
+    let cause = found
+        .errors
+        .first()
+        .map(|e| format!(": {e}"))
+        .unwrap_or_default();
+    Err(format!(
+        "no CA certificate found on this system, and \"phantom_token_ssl_trusted_certificate\" is not set{cause}"
+    ))
 }
 
 /// Accepts every certificate, but only from a server that holds its key.
@@ -136,7 +164,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -145,7 +178,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

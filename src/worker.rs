@@ -71,7 +71,7 @@ impl Worker {
     }
 
     /// `ask` is called for each job on the thread; what it returns runs there as a task.
-    fn start<A, F>(mut ask: A) -> io::Result<Self>
+    fn start<A, F>(ask: A) -> io::Result<Self>
     where
         A: FnMut(Job) -> F + Send + 'static,
         F: Future<Output = Outcome> + Send + 'static,
@@ -86,9 +86,17 @@ impl Worker {
             .thread_name("phantom token")
             .build()?;
         let (jobs, receiver) = unbounded_channel();
-        let serve = move || serve(runtime, receiver, move |job| ask(job));
-        let thread = with_signals_blocked(|| std::thread::Builder::new().name("phantom token".to_owned()).spawn(serve))?;
-        Ok(Self { done, jobs: Some(jobs), thread: Some(thread) })
+        let serve = move || serve(runtime, receiver, ask);
+        let thread = with_signals_blocked(|| {
+            std::thread::Builder::new()
+                .name("phantom token".to_owned())
+                .spawn(serve)
+        })?;
+        Ok(Self {
+            done,
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
     }
 
     /// Readable when there is something to [`take`](Self::take); stays the same for the life of the worker.
@@ -98,7 +106,10 @@ impl Worker {
 
     /// Hands a job over; gives it back if the thread has ended.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
-        let ticket = Ticket { id: job.id, done: Some(Arc::clone(&self.done)) };
+        let ticket = Ticket {
+            id: job.id,
+            done: Some(Arc::clone(&self.done)),
+        };
         let Some(jobs) = &self.jobs else {
             ticket.void();
             return Err(job);
@@ -165,7 +176,10 @@ struct Ticket {
 impl Ticket {
     fn post(mut self, outcome: Outcome) {
         if let Some(done) = self.done.take() {
-            done.post(Completion { id: self.id, outcome });
+            done.post(Completion {
+                id: self.id,
+                outcome,
+            });
         }
     }
 
@@ -177,7 +191,10 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(done) = self.done.take() {
-            done.post(Completion { id: self.id, outcome: Outcome::Done(Err(Failure::Internal)) });
+            done.post(Completion {
+                id: self.id,
+                outcome: Outcome::Done(Err(Failure::Internal)),
+            });
         }
     }
 }
@@ -185,7 +202,12 @@ impl Drop for Ticket {
 fn with_signals_blocked<T>(spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let mut signals = SigSet::all();
     // Raised by what the thread itself does; POSIX leaves it undefined to block them.
-    for signal in [Signal::SIGILL, Signal::SIGFPE, Signal::SIGSEGV, Signal::SIGBUS] {
+    for signal in [
+        Signal::SIGILL,
+        Signal::SIGFPE,
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+    ] {
         signals.remove(signal);
     }
     let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -224,15 +246,22 @@ async fn ask(job: Job, client: Result<(Arc<Client>, Arc<HeaderMap>), String>) ->
         let response = client.exchange(&headers, &job.token, &connection).await;
         Outcome::Done(response.and_then(|response| {
             let answer = introspection::interpret(&response, &job.profile)?;
-            Ok((answer, freshness::stated(&response.headers, job.profile.ignore_cache_control)))
+            Ok((
+                answer,
+                freshness::stated(&response.headers, job.profile.ignore_cache_control),
+            ))
         }))
     };
     match within(&job.control, exchange).await {
         Some(outcome) => outcome,
         None if connection.state() == Observed::Connecting => {
-            Outcome::Done(Err(Failure::Timeout { phase: Phase::Connect }))
+            Outcome::Done(Err(Failure::Timeout {
+                phase: Phase::Connect,
+            }))
         }
-        None => Outcome::Done(Err(Failure::Timeout { phase: Phase::Answer })),
+        None => Outcome::Done(Err(Failure::Timeout {
+            phase: Phase::Answer,
+        })),
     }
 }
 
@@ -267,12 +296,16 @@ impl Clients {
         let client = match self.clients.get(&address) {
             Some((_, client)) => Arc::clone(client),
             None => {
-                let equal = self.clients.values().find(|(settings, _)| *settings == job.client);
+                let equal = self
+                    .clients
+                    .values()
+                    .find(|(settings, _)| *settings == job.client);
                 let client = match equal {
                     Some((_, client)) => Arc::clone(client),
                     None => Arc::new(Client::new(&job.client)?),
                 };
-                self.clients.insert(address, (Arc::clone(&job.client), Arc::clone(&client)));
+                self.clients
+                    .insert(address, (Arc::clone(&job.client), Arc::clone(&client)));
                 client
             }
         };
@@ -281,7 +314,8 @@ impl Clients {
             Some((_, headers)) => Arc::clone(headers),
             None => {
                 let headers = Arc::new(client.headers(&job.profile)?);
-                self.headers.insert(key, (Arc::clone(&job.profile), Arc::clone(&headers)));
+                self.headers
+                    .insert(key, (Arc::clone(&job.profile), Arc::clone(&headers)));
                 headers
             }
         };

@@ -56,7 +56,7 @@ pub(crate) fn other_name(settings: &ClientSettings) -> Result<Option<&str>, Stri
         return Ok(None);
     };
     let host = settings.endpoint.url().host_str().unwrap_or_default();
-    if name.eq_ignore_ascii_case(host) {
+    if name.eq_ignore_ascii_case(host.trim_matches(['[', ']'])) {
         return Ok(None);
     }
     // RFC 6066 §3: literal addresses are not permitted in SNI

@@ -71,7 +71,7 @@ impl Worker {
     }
 
     /// `ask` is called for each job on the thread; what it returns runs there as a task.
-    fn start<A, F>(mut ask: A) -> io::Result<Self>
+    fn start<A, F>(ask: A) -> io::Result<Self>
     where
         A: FnMut(Job) -> F + Send + 'static,
         F: Future<Output = Outcome> + Send + 'static,
@@ -86,7 +86,7 @@ impl Worker {
             .thread_name("phantom token")
             .build()?;
         let (jobs, receiver) = unbounded_channel();
-        let serve = move || serve(runtime, receiver, move |job| ask(job));
+        let serve = move || serve(runtime, receiver, ask);
         let thread =
             with_signals_blocked(|| std::thread::Builder::new().name("phantom token".to_owned()).spawn(serve))?;
         Ok(Self { done, jobs: Some(jobs), thread: Some(thread) })

@@ -1,18 +1,18 @@
 //! How the endpoint is asked over plain TCP: the bytes, the second attempt, the caps.
-#![allow(clippy::unwrap_used)]
 
-mod support;
+use ngx_http_phantom_token_module::introspection::{
+    Answer, Failure, Inactive, InvalidAnswer, Phase,
+};
 
-use ngx_http_phantom_token_module::introspection::{Answer, Failure, Inactive, InvalidAnswer, Phase};
-use support::{Bench, Endpoint1, INACTIVE, LONG_MS, settings};
+use crate::support::{Bench, FullListener, INACTIVE, LONG_MS, Server, settings};
 
-fn inactive() -> Answer {
+pub fn inactive() -> Answer {
     Answer::Inactive(Inactive::Stated)
 }
 
 #[test]
 fn sends_exactly_what_is_needed() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let bench = Bench::new(settings(&format!("{}?realm=a%20b", endpoint.url())));
     bench.submit(1, LONG_MS);
     let (head, content) = endpoint.accept().request();
@@ -34,7 +34,7 @@ fn sends_exactly_what_is_needed() {
 
 #[test]
 fn keeps_the_connection() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
     let server = std::thread::spawn(move || {
         let mut peer = endpoint.accept();
@@ -53,7 +53,7 @@ fn keeps_the_connection() {
 #[test]
 fn asks_again_where_a_pooled_connection_was_dead() {
     for reset in [false, true] {
-        let endpoint = Endpoint1::bind();
+        let endpoint = Server::bind();
         let mut bench = Bench::new(settings(&endpoint.url()));
         let server = std::thread::spawn(move || {
             let mut pooled = endpoint.accept();
@@ -81,7 +81,7 @@ fn asks_again_where_a_pooled_connection_was_dead() {
 
 #[test]
 fn asks_again_once() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
     let server = std::thread::spawn(move || {
         let mut pooled = endpoint.accept();
@@ -99,7 +99,7 @@ fn asks_again_once() {
 
 #[test]
 fn asks_again_past_every_dead_connection_of_the_pool() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
     bench.submit(1, LONG_MS);
     bench.submit(2, LONG_MS);
@@ -131,7 +131,7 @@ fn asks_again_past_every_dead_connection_of_the_pool() {
 
 #[test]
 fn does_not_ask_again_over_a_connection_of_its_own() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
     let server = std::thread::spawn(move || {
         endpoint.accept().request();
@@ -143,8 +143,11 @@ fn does_not_ask_again_over_a_connection_of_its_own() {
 
 #[test]
 fn does_not_ask_again_after_a_bad_answer() {
-    for answer in ["SMTP ready\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"] {
-        let endpoint = Endpoint1::bind();
+    for answer in [
+        "SMTP ready\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{",
+    ] {
+        let endpoint = Server::bind();
         let mut bench = Bench::new(settings(&endpoint.url()));
         let server = std::thread::spawn(move || {
             let mut pooled = endpoint.accept();
@@ -156,7 +159,10 @@ fn does_not_ask_again_after_a_bad_answer() {
             endpoint
         });
         assert_eq!(bench.ask(1).unwrap().0, inactive());
-        assert!(matches!(bench.ask(2), Err(Failure::Unreachable { .. })), "{answer}");
+        assert!(
+            matches!(bench.ask(2), Err(Failure::Unreachable { .. })),
+            "{answer}"
+        );
         assert!(server.join().unwrap().is_quiet());
     }
 }
@@ -166,10 +172,16 @@ fn reads_no_more_than_the_cap() {
     let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
     for (head, chunks) in [
         // Not one byte of content is needed.
-        ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 65537\r\n\r\n", 0),
-        ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", 17),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 65537\r\n\r\n",
+            0,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+            17,
+        ),
     ] {
-        let endpoint = Endpoint1::bind();
+        let endpoint = Server::bind();
         let mut bench = Bench::new(settings(&endpoint.url()));
         let chunk = chunk.clone();
         let server = std::thread::spawn(move || {
@@ -188,7 +200,7 @@ fn reads_no_more_than_the_cap() {
 
 #[test]
 fn a_status_decides_whatever_its_content() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
     let server = std::thread::spawn(move || {
         let mut peer = endpoint.accept();
@@ -202,13 +214,15 @@ fn a_status_decides_whatever_its_content() {
 
 #[test]
 fn follows_no_redirect() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
     let elsewhere = endpoint.url();
     let server = std::thread::spawn(move || {
         let mut peer = endpoint.accept();
         peer.request();
-        peer.answer(&format!("HTTP/1.1 307 Moved\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"));
+        peer.answer(&format!(
+            "HTTP/1.1 307 Moved\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
+        ));
         (endpoint, peer)
     });
     assert_eq!(bench.ask(1), Err(Failure::UnexpectedStatus { status: 307 }));
@@ -217,9 +231,14 @@ fn follows_no_redirect() {
 
 #[test]
 fn times_out_waiting_for_the_answer() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
-    assert_eq!(bench.ask_within(1, 50), Err(Failure::Timeout { phase: Phase::Answer }));
+    assert_eq!(
+        bench.ask_within(1, 50),
+        Err(Failure::Timeout {
+            phase: Phase::Answer
+        })
+    );
     let mut peer = endpoint.accept();
     peer.request();
     peer.closed();
@@ -227,12 +246,16 @@ fn times_out_waiting_for_the_answer() {
 
 #[test]
 fn says_why_it_could_not_connect() {
-    let endpoint = Endpoint1::bind();
+    let endpoint = Server::bind();
     let url = endpoint.url();
     drop(endpoint);
-    let Err(Failure::Unreachable { cause }) = Bench::new(settings(&url)).ask(1) else { panic!() };
+    let Err(Failure::Unreachable { cause }) = Bench::new(settings(&url)).ask(1) else {
+        panic!()
+    };
     assert!(cause.starts_with("Connection refused"), "{cause}");
-    let Err(Failure::Unreachable { cause }) = Bench::new(settings("http://as.invalid/introspect")).ask(1) else {
+    let Err(Failure::Unreachable { cause }) =
+        Bench::new(settings("http://as.invalid/introspect")).ask(1)
+    else {
         panic!()
     };
     assert!(cause.contains("lookup"), "{cause}");
@@ -241,12 +264,22 @@ fn says_why_it_could_not_connect() {
 #[test]
 fn times_out_connecting() {
     // A listener whose queue of one is full ignores further SYNs.
-    let listener = support::full_listener();
+    let listener = FullListener::new();
     let mut settings = settings(&format!("http://{}/", listener.address));
     settings.connect_timeout = std::time::Duration::from_millis(50);
     let mut bench = Bench::new(settings.clone());
-    assert_eq!(bench.ask(1), Err(Failure::Timeout { phase: Phase::Connect }));
+    assert_eq!(
+        bench.ask(1),
+        Err(Failure::Timeout {
+            phase: Phase::Connect
+        })
+    );
     settings.connect_timeout = std::time::Duration::from_secs(10);
     let mut bench = Bench::new(settings);
-    assert_eq!(bench.ask_within(2, 50), Err(Failure::Timeout { phase: Phase::Connect }));
+    assert_eq!(
+        bench.ask_within(2, 50),
+        Err(Failure::Timeout {
+            phase: Phase::Connect
+        })
+    );
 }

@@ -36,7 +36,7 @@ pub mod attempt;
 pub mod client;
 pub mod client_auth;
 pub mod job;
-mod tls;
+pub mod tls;
 pub mod worker;
 
 // NGINX: the only unsafe code

@@ -1,8 +1,6 @@
 //! How the endpoint is asked over plain TCP: the bytes, the second attempt, the caps.
 
-use ngx_http_phantom_token_module::introspection::{
-    Answer, Failure, Inactive, InvalidAnswer, Phase,
-};
+use ngx_http_phantom_token_module::introspection::{Answer, Failure, Inactive, InvalidAnswer, Phase};
 
 use crate::support::{Bench, FullListener, INACTIVE, LONG_MS, Server, settings};
 
@@ -143,10 +141,7 @@ fn does_not_ask_again_over_a_connection_of_its_own() {
 
 #[test]
 fn does_not_ask_again_after_a_bad_answer() {
-    for answer in [
-        "SMTP ready\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{",
-    ] {
+    for answer in ["SMTP ready\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"] {
         let endpoint = Server::bind();
         let mut bench = Bench::new(settings(&endpoint.url()));
         let server = std::thread::spawn(move || {
@@ -159,10 +154,7 @@ fn does_not_ask_again_after_a_bad_answer() {
             endpoint
         });
         assert_eq!(bench.ask(1).unwrap().0, inactive());
-        assert!(
-            matches!(bench.ask(2), Err(Failure::Unreachable { .. })),
-            "{answer}"
-        );
+        assert!(matches!(bench.ask(2), Err(Failure::Unreachable { .. })), "{answer}");
         assert!(server.join().unwrap().is_quiet());
     }
 }
@@ -172,14 +164,8 @@ fn reads_no_more_than_the_cap() {
     let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
     for (head, chunks) in [
         // Not one byte of content is needed.
-        (
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 65537\r\n\r\n",
-            0,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
-            17,
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 65537\r\n\r\n", 0),
+        ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", 17),
     ] {
         let endpoint = Server::bind();
         let mut bench = Bench::new(settings(&endpoint.url()));
@@ -220,9 +206,7 @@ fn follows_no_redirect() {
     let server = std::thread::spawn(move || {
         let mut peer = endpoint.accept();
         peer.request();
-        peer.answer(&format!(
-            "HTTP/1.1 307 Moved\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
-        ));
+        peer.answer(&format!("HTTP/1.1 307 Moved\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"));
         (endpoint, peer)
     });
     assert_eq!(bench.ask(1), Err(Failure::UnexpectedStatus { status: 307 }));
@@ -233,12 +217,7 @@ fn follows_no_redirect() {
 fn times_out_waiting_for_the_answer() {
     let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
-    assert_eq!(
-        bench.ask_within(1, 50),
-        Err(Failure::Timeout {
-            phase: Phase::Answer
-        })
-    );
+    assert_eq!(bench.ask_within(1, 50), Err(Failure::Timeout { phase: Phase::Answer }));
     let mut peer = endpoint.accept();
     peer.request();
     peer.closed();
@@ -249,13 +228,9 @@ fn says_why_it_could_not_connect() {
     let endpoint = Server::bind();
     let url = endpoint.url();
     drop(endpoint);
-    let Err(Failure::Unreachable { cause }) = Bench::new(settings(&url)).ask(1) else {
-        panic!()
-    };
+    let Err(Failure::Unreachable { cause }) = Bench::new(settings(&url)).ask(1) else { panic!() };
     assert!(cause.starts_with("Connection refused"), "{cause}");
-    let Err(Failure::Unreachable { cause }) =
-        Bench::new(settings("http://as.invalid/introspect")).ask(1)
-    else {
+    let Err(Failure::Unreachable { cause }) = Bench::new(settings("http://as.invalid/introspect")).ask(1) else {
         panic!()
     };
     assert!(cause.contains("lookup"), "{cause}");
@@ -268,18 +243,8 @@ fn times_out_connecting() {
     let mut settings = settings(&format!("http://{}/", listener.address));
     settings.connect_timeout = std::time::Duration::from_millis(50);
     let mut bench = Bench::new(settings.clone());
-    assert_eq!(
-        bench.ask(1),
-        Err(Failure::Timeout {
-            phase: Phase::Connect
-        })
-    );
+    assert_eq!(bench.ask(1), Err(Failure::Timeout { phase: Phase::Connect }));
     settings.connect_timeout = std::time::Duration::from_secs(10);
     let mut bench = Bench::new(settings);
-    assert_eq!(
-        bench.ask_within(2, 50),
-        Err(Failure::Timeout {
-            phase: Phase::Connect
-        })
-    );
+    assert_eq!(bench.ask_within(2, 50), Err(Failure::Timeout { phase: Phase::Connect }));
 }

@@ -26,10 +26,7 @@ fn pki(name: &str) -> Pki {
     let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -52,10 +49,7 @@ struct Seen {
 fn serve(listener: TcpListener, config: ServerConfig) -> JoinHandle<Option<Seen>> {
     std::thread::spawn(move || {
         let (tcp, _) = listener.accept().unwrap();
-        let mut stream = BufReader::new(StreamOwned::new(
-            ServerConnection::new(Arc::new(config)).unwrap(),
-            tcp,
-        ));
+        let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), tcp));
         let mut seen = Seen::default();
         let mut length = 0;
         loop {
@@ -93,20 +87,8 @@ fn verifies_the_certificate() {
     for (issued, host, known, verify, expected) in [
         ("localhost", "localhost", true, true, None),
         ("127.0.0.1", "127.0.0.1", true, true, None),
-        (
-            "as.example",
-            "localhost",
-            true,
-            true,
-            Some("not valid for name"),
-        ),
-        (
-            "localhost",
-            "localhost",
-            false,
-            true,
-            Some("invalid peer certificate"),
-        ),
+        ("as.example", "localhost", true, true, Some("not valid for name")),
+        ("localhost", "localhost", false, true, Some("invalid peer certificate")),
         ("as.example", "localhost", false, false, None),
     ] {
         let (listener, port) = listen();
@@ -114,19 +96,13 @@ fn verifies_the_certificate() {
         let server = serve(listener, pki.server);
         let mut settings = settings(&format!("https://{host}:{port}/introspect"));
         settings.tls.verify = verify;
-        settings.tls.trusted_certificate = if known {
-            trusted(&pki.ca)
-        } else {
-            trusted(&self::pki("other").ca)
-        };
+        settings.tls.trusted_certificate = if known { trusted(&pki.ca) } else { trusted(&self::pki("other").ca) };
         client::check(&settings).unwrap();
         let result = Bench::new(settings).ask(1);
         match expected {
             None => assert_eq!(result.unwrap().0, inactive(), "{issued} {host}"),
             Some(text) => {
-                let Err(Failure::Unreachable { cause }) = result else {
-                    panic!("{result:?}")
-                };
+                let Err(Failure::Unreachable { cause }) = result else { panic!("{result:?}") };
                 assert!(cause.contains(text), "{cause}");
             }
         }
@@ -162,10 +138,7 @@ fn speaks_http2_and_asks_again_on_a_pooled_connection_going_away() {
     pki.server.alpn_protocols = vec![b"h2".to_vec()];
     let config = Arc::new(pki.server);
     let server = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             listener.set_nonblocking(true).unwrap();
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -197,16 +170,10 @@ fn speaks_http2_and_asks_again_on_a_pooled_connection_going_away() {
     drop(bench);
     for head in server.join().unwrap() {
         assert_eq!(head.version, http::Version::HTTP_2);
-        assert_eq!(
-            head.uri.to_string(),
-            format!("https://localhost:{port}/introspect")
-        );
+        assert_eq!(head.uri.to_string(), format!("https://localhost:{port}/introspect"));
         let mut names: Vec<&str> = head.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(
-            names,
-            ["accept", "authorization", "content-length", "content-type"]
-        );
+        assert_eq!(names, ["accept", "authorization", "content-length", "content-type"]);
     }
 }
 
@@ -216,42 +183,17 @@ fn refuses_settings_no_client_can_be_made_from() {
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (url, pem, name, expected) in [
         ("https://as.example/", Some(&*pem), None, Ok(())),
-        (
-            "https://as.example/",
-            Some(&*pem),
-            Some("other.example"),
-            Ok(()),
-        ),
-        (
-            "https://as.example/",
-            Some(""),
-            None,
-            Err("no certificate found in \"/etc/ca.pem\""),
-        ),
-        (
-            "https://as.example/",
-            Some(broken),
-            None,
-            Err("cannot use certificate \"/etc/ca.pem\": "),
-        ),
+        ("https://as.example/", Some(&*pem), Some("other.example"), Ok(())),
+        ("https://as.example/", Some(""), None, Err("no certificate found in \"/etc/ca.pem\"")),
+        ("https://as.example/", Some(broken), None, Err("cannot use certificate \"/etc/ca.pem\": ")),
         (
             "https://as.example/",
             Some("-----BEGIN CERTIFICATE-----\n"),
             None,
             Err("cannot read certificate \"/etc/ca.pem\": "),
         ),
-        (
-            "https://as.example/",
-            Some(&*pem),
-            Some("a b"),
-            Err("invalid server name \"a b\""),
-        ),
-        (
-            "https://as.example/",
-            Some(&*pem),
-            Some("10.0.0.1"),
-            Err("invalid server name \"10.0.0.1\""),
-        ),
+        ("https://as.example/", Some(&*pem), Some("a b"), Err("invalid server name \"a b\"")),
+        ("https://as.example/", Some(&*pem), Some("10.0.0.1"), Err("invalid server name \"10.0.0.1\"")),
         ("https://10.0.0.1/", Some(&*pem), Some("10.0.0.1"), Ok(())),
         ("https://[::1]/", Some(&*pem), Some("::1"), Ok(())),
         ("http://as.example/", None, Some("a b"), Ok(())),
@@ -262,10 +204,7 @@ fn refuses_settings_no_client_can_be_made_from() {
         let checked = client::check(&settings);
         match expected {
             Ok(()) => assert_eq!(checked, Ok(()), "{url} {name:?}"),
-            Err(text) => assert!(
-                checked.as_ref().is_err_and(|e| e.starts_with(text)),
-                "{checked:?}"
-            ),
+            Err(text) => assert!(checked.as_ref().is_err_and(|e| e.starts_with(text)), "{checked:?}"),
         }
         assert_eq!(client::Client::new(&settings).is_ok(), expected.is_ok());
     }

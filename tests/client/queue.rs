@@ -58,12 +58,7 @@ fn a_queued_job_keeps_its_limit() {
     let endpoint = Server::bind();
     let mut bench = Bench::new(settings(&endpoint.url()));
     let _peers = saturated(&endpoint, &bench);
-    assert_eq!(
-        bench.ask_within(1000, 20),
-        Err(Failure::Timeout {
-            phase: Phase::Answer
-        })
-    );
+    assert_eq!(bench.ask_within(1000, 20), Err(Failure::Timeout { phase: Phase::Answer }));
 }
 
 #[test]
@@ -86,12 +81,7 @@ fn a_limit_can_be_raised() {
     let control = bench.submit(1, 200);
     control.extend(600);
     control.extend(300);
-    assert_eq!(
-        bench.next().outcome,
-        Outcome::Done(Err(Failure::Timeout {
-            phase: Phase::Answer
-        }))
-    );
+    assert_eq!(bench.next().outcome, Outcome::Done(Err(Failure::Timeout { phase: Phase::Answer })));
     assert!(begun.elapsed() >= Duration::from_millis(600));
 }
 
@@ -106,10 +96,6 @@ fn ends_while_an_exchange_and_a_connection_hang() {
     let begun = Instant::now();
     bench.worker.shutdown();
     // 200 ms are for a name resolution that hangs, the rest for a busy machine.
-    assert!(
-        begun.elapsed() < Duration::from_millis(1000),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}", begun.elapsed());
     peer.closed();
 }

@@ -10,8 +10,7 @@ use std::time::Duration;
 use ngx_http_phantom_token_module::freshness::Stated;
 use ngx_http_phantom_token_module::introspection::{Answer, Failure};
 use ngx_http_phantom_token_module::settings::{
-    ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Secret, Tls,
-    TrustedCertificate,
+    ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
 };
 use ngx_http_phantom_token_module::worker::{Completion, Job, JobControl, Outcome, Worker};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,26 +19,20 @@ use zeroize::Zeroizing;
 /// Longer than anything here takes: only a failing test waits so long.
 pub const LONG_MS: u64 = 20_000;
 
-pub const INACTIVE: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"active\":false}";
+pub const INACTIVE: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"active\":false}";
 
 pub fn settings(url: &str) -> ClientSettings {
     ClientSettings {
         endpoint: Endpoint::parse(url).unwrap(),
-        tls: Tls {
-            verify: true,
-            trusted_certificate: None,
-            server_name: None,
-        },
+        tls: Tls { verify: true, trusted_certificate: None, server_name: None },
         connect_timeout: Duration::from_secs(10),
         keepalive: 32,
     }
 }
 
 pub fn trusted(pem: &str) -> Option<TrustedCertificate> {
-    Some(TrustedCertificate {
-        path: "/etc/ca.pem".to_owned(),
-        pem: pem.as_bytes().into(),
-    })
+    Some(TrustedCertificate { path: "/etc/ca.pem".to_owned(), pem: pem.as_bytes().into() })
 }
 
 pub fn profile(settings: &ClientSettings) -> Profile {
@@ -71,12 +64,7 @@ impl Bench {
     pub fn new(settings: ClientSettings) -> Self {
         let profile = Arc::new(profile(&settings));
         let worker = Worker::spawn().unwrap();
-        Self {
-            worker,
-            settings: Arc::new(settings),
-            profile,
-            taken: VecDeque::new(),
-        }
+        Self { worker, settings: Arc::new(settings), profile, taken: VecDeque::new() }
     }
 
     pub fn submit(&self, id: u64, limit_ms: u64) -> Arc<JobControl> {
@@ -130,9 +118,7 @@ pub struct Server {
 
 impl Server {
     pub fn bind() -> Self {
-        Self {
-            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
-        }
+        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
     pub fn url(&self) -> String {
@@ -141,9 +127,7 @@ impl Server {
 
     pub fn accept(&self) -> Peer {
         let (stream, _) = self.listener.accept().unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_millis(LONG_MS)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(LONG_MS))).unwrap();
         Peer(BufReader::new(stream))
     }
 
@@ -166,10 +150,7 @@ impl Peer {
         let mut length = 0;
         loop {
             let mut line = String::new();
-            assert!(
-                self.0.read_line(&mut line).unwrap() > 0,
-                "closed in the head"
-            );
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "closed in the head");
             if line == "\r\n" {
                 break;
             }
@@ -205,10 +186,7 @@ pub struct FullListener {
 
 impl FullListener {
     pub fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let listener = {
             let _entered = runtime.enter();
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -220,11 +198,6 @@ impl FullListener {
         while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
             queued.push(stream);
         }
-        Self {
-            address,
-            _listener: listener,
-            _queued: queued,
-            _runtime: runtime,
-        }
+        Self { address, _listener: listener, _queued: queued, _runtime: runtime }
     }
 }

@@ -1,0 +1,3 @@
+//! The parts of the other tests work themselves.
+
+mod support;

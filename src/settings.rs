@@ -237,7 +237,8 @@ pub(crate) mod tests {
         ] {
             assert!(Endpoint::parse(text).is_ok(), "{text}");
         }
-        let refused: &[(&str, fn(&EndpointError) -> bool)] = &[
+        type Expected = fn(&EndpointError) -> bool;
+        let refused: &[(&str, Expected)] = &[
             ("http://", |e| matches!(e, EndpointError::Syntax(_))),
             ("http://:80/", |e| matches!(e, EndpointError::Syntax(_))),
             ("http://as:99999/", |e| matches!(e, EndpointError::Syntax(_))),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_conf_t, ngx_flag_t, ngx_http_request_t, ngx_int_t, ngx_msec_t, ngx_uint_t};
 
 use crate::challenge::Challenge;
@@ -22,6 +22,7 @@ use crate::settings::{
     ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
 };
 
+use super::bindings;
 use super::log::{Level, Log, guard};
 use super::module::ngx_http_phantom_token_module;
 
@@ -62,7 +63,9 @@ pub struct LocationConf {
 }
 
 const UNSET: isize = ngx::NGX_CONF_UNSET as isize;
-const UNSET_UINT: usize = ngx::NGX_CONF_UNSET as isize as usize;
+const UNSET_UINT: ngx_uint_t = bindings::NGX_CONF_UNSET_UINT as ngx_uint_t;
+const UNSET_SIZE: usize = bindings::NGX_CONF_UNSET_SIZE as usize;
+const UNSET_MSEC: ngx_msec_t = bindings::NGX_CONF_UNSET_MSEC as ngx_msec_t;
 
 /// `phantom_token_preflight`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,12 +122,12 @@ pub const MIN_CACHE_SIZE: usize = 256 << 10;
 
 impl MainConf {
     pub(super) fn new(seed: Seed) -> Self {
-        Self { cache_size: UNSET_UINT, seed, http_authorization: 0, profiles: HashMap::new(), clients: HashMap::new() }
+        Self { cache_size: UNSET_SIZE, seed, http_authorization: 0, profiles: HashMap::new(), clients: HashMap::new() }
     }
 
     /// `phantom_token_cache_size`, bytes.
     pub fn cache_size(&self) -> usize {
-        if self.cache_size == UNSET_UINT { DEFAULT_CACHE_SIZE } else { self.cache_size }
+        if self.cache_size == UNSET_SIZE { DEFAULT_CACHE_SIZE } else { self.cache_size }
     }
 
     /// Whether any location is protected.
@@ -168,16 +171,16 @@ impl LocationConf {
             client_secret: None,
             accept: None,
             jwt_members: None,
-            connect_timeout: UNSET_UINT,
-            timeout: UNSET_UINT,
+            connect_timeout: UNSET_MSEC,
+            timeout: UNSET_MSEC,
             keepalive: UNSET,
             max_pending: UNSET,
             ssl_verify: UNSET,
             ssl_trusted_certificate: None,
             ssl_name: None,
             cache: UNSET,
-            cache_max_ttl: UNSET_UINT,
-            cache_inactive_ttl: UNSET_UINT,
+            cache_max_ttl: UNSET_MSEC,
+            cache_inactive_ttl: UNSET_MSEC,
             ignore_cache_control: UNSET,
             realm: None,
             scopes: None,
@@ -206,16 +209,16 @@ impl LocationConf {
         option(&mut self.client_secret, &outer.client_secret);
         option(&mut self.accept, &outer.accept);
         option(&mut self.jwt_members, &outer.jwt_members);
-        slot(&mut self.connect_timeout, outer.connect_timeout, UNSET_UINT, 2_000);
-        slot(&mut self.timeout, outer.timeout, UNSET_UINT, 5_000);
+        slot(&mut self.connect_timeout, outer.connect_timeout, UNSET_MSEC, 2_000);
+        slot(&mut self.timeout, outer.timeout, UNSET_MSEC, 5_000);
         slot(&mut self.keepalive, outer.keepalive, UNSET, 32);
         slot(&mut self.max_pending, outer.max_pending, UNSET, 1024);
         slot(&mut self.ssl_verify, outer.ssl_verify, UNSET, 1);
         option(&mut self.ssl_trusted_certificate, &outer.ssl_trusted_certificate);
         option(&mut self.ssl_name, &outer.ssl_name);
         slot(&mut self.cache, outer.cache, UNSET, 1);
-        slot(&mut self.cache_max_ttl, outer.cache_max_ttl, UNSET_UINT, 60_000);
-        slot(&mut self.cache_inactive_ttl, outer.cache_inactive_ttl, UNSET_UINT, 5_000);
+        slot(&mut self.cache_max_ttl, outer.cache_max_ttl, UNSET_MSEC, 60_000);
+        slot(&mut self.cache_inactive_ttl, outer.cache_inactive_ttl, UNSET_MSEC, 5_000);
         slot(&mut self.ignore_cache_control, outer.ignore_cache_control, UNSET, 0);
         option(&mut self.realm, &outer.realm);
         // The two spellings of the challenge's scope are one setting: a block that uses either overrides both.
@@ -424,7 +427,7 @@ pub unsafe extern "C" fn merge_location(cf: *mut ngx_conf_t, outer: *mut c_void,
 
 fn module_index() -> usize {
     // SAFETY: NGINX has numbered the module before it calls it.
-    unsafe { (*(&raw const ngx_http_phantom_token_module)).ctx_index }
+    unsafe { ngx_http_phantom_token_module.ctx_index }
 }
 
 /// Settings of the location a request is in.

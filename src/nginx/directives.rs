@@ -7,19 +7,20 @@ use std::ffi::{CStr, c_char, c_void};
 use std::mem::offset_of;
 use std::ptr;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_command_t, ngx_conf_enum_t, ngx_conf_num_bounds_t, ngx_conf_post_t, ngx_conf_t, ngx_msec_t, ngx_str_t};
 
 use crate::challenge::Challenge;
 use crate::settings::{Endpoint, Secret, TrustedCertificate};
 
+use super::bindings::NGX_CONF_ERROR;
 use super::config::{self, LocationConf, MIN_CACHE_SIZE, MainConf, Preflight, Set};
 use super::log::{Level, conf_error, guard};
 use super::request::static_cstr;
 use super::thread::EventLoop;
 
 /// `NGX_CONF_ERROR`
-pub const FAILED: *mut c_char = ptr::without_provenance_mut(usize::MAX);
+pub const FAILED: *mut c_char = ptr::without_provenance_mut(NGX_CONF_ERROR as usize);
 
 const OK: *mut c_char = ptr::null_mut();
 const DUPLICATE: &CStr = c"is duplicate";

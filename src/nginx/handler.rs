@@ -3,7 +3,7 @@
 //! The access-phase handler, top to bottom: off → declined; waiting → again; decided → carried out; else the credential
 //! is read, the cache looked at, and the request parked if the authorization server has to be asked.
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_uint_t};
 
 use crate::bearer::{self, Credential};
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn access_handler(r: *mut ngx_http_request_t) -> ngx_int_t
     guard(INTERNAL_SERVER_ERROR, || {
         // SAFETY: NGINX calls phase handlers with a live request.
         let r = unsafe { Request::new(r) };
-        access(r).unwrap_or_else(|OutOfMemory| INTERNAL_SERVER_ERROR)
+        access(r).unwrap_or(INTERNAL_SERVER_ERROR)
     })
 }
 

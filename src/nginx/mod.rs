@@ -2,6 +2,11 @@
 //!
 //! Everything here runs on the thread of NGINX's event loop.
 
+/// Constants that nginx-sys leaves out: see `build.rs`.
+#[allow(non_camel_case_types)]
+mod bindings {
+    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+}
 mod config;
 mod directives;
 mod handler;

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t};
 
 use crate::key::Seed;
@@ -67,7 +67,7 @@ unsafe fn install_access_handler(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: while the `http` block is read, `ctx` is its context.
     let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
     // SAFETY: the core module is there and numbered.
-    let core = unsafe { *(*context).main_conf.add((*(&raw const ngx::ngx_http_core_module)).ctx_index) };
+    let core = unsafe { *(*context).main_conf.add(ngx::ngx_http_core_module.ctx_index) };
     let core = core.cast::<ngx::ngx_http_core_main_conf_t>();
     // SAFETY: the core module's configuration has a list for every phase.
     let handlers = unsafe { &raw mut (*core).phases[ngx::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize].handlers };
@@ -99,6 +99,12 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         if !main.is_used() {
             return OK;
         }
+        // What a panic says may hold what a request sent: only its place is printed, to the error log.
+        std::panic::set_hook(Box::new(|panic| {
+            if let Some(place) = panic.location() {
+                eprintln!("phantom token: panicked at {place}: this is a bug of the module");
+            }
+        }));
         // A worker that cannot ask still serves everything else, and refuses what it cannot ask about.
         let worker = start_worker().map_err(|error| {
             Log::cycle().write(Level::Crit, format_args!("cannot start the introspection client: {error}"));

@@ -7,7 +7,7 @@
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_str_t, ngx_table_elt_t};
 
 use crate::challenge::Refusal;

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_buf_t, ngx_chain_t, ngx_http_request_t, ngx_int_t};
 
 use super::log::{FAILED, guard};

@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_connection_t, ngx_http_request_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t};
 
 use super::config::{LocationSettings, MainConf};
@@ -205,7 +205,7 @@ impl Request {
 
 fn module_index() -> usize {
     // SAFETY: NGINX numbers modules before it creates any request and not again while it serves.
-    unsafe { (*(&raw const ngx_http_phantom_token_module)).ctx_index }
+    unsafe { ngx_http_phantom_token_module.ctx_index }
 }
 
 /// The elements of a list of headers.

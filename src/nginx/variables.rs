@@ -3,7 +3,7 @@
 //! Values come from the request's record, which survives internal redirects, and are computed when they are read: NGINX
 //! is told not to cache them, for they change in the access phase.
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_conf_t, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t};
 
 use super::log::{FAILED, guard};

@@ -5,7 +5,7 @@
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_connection_t, ngx_event_t, ngx_int_t};
 
 use super::log::{FAILED, guard};

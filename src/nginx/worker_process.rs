@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use zeroize::Zeroizing;
 
 use crate::cache::Now;

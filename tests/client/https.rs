@@ -32,7 +32,7 @@ fn pki(name: &str) -> Pki {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key.try_into().unwrap())
+        .with_single_cert(vec![certificate.der().clone()], key.into())
         .unwrap();
     Pki { ca: ca_pem, server }
 }

@@ -55,6 +55,10 @@ struct WorkerProcess {
     worker: Option<Worker>,
 }
 
+/// How much later than the last waiter the exchange itself gives up, milliseconds: the waiters' timers decide, on the
+/// event loop's clock, and whoever may still join finds the exchange alive.
+const GRACE: u64 = 100;
+
 /// An outcome on its way to one of those who wait for it.
 struct Ready {
     waiter: WaiterId,
@@ -122,14 +126,14 @@ pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Wai
     let waiter = WaiterId(*next_waiter);
     *next_waiter += 1;
     let control = || InFlight {
-        control: Arc::new(JobControl::new(location.policy.timeout)),
+        control: Arc::new(JobControl::new(location.policy.timeout.saturating_add(GRACE))),
         profile: Arc::clone(&location.profile),
         client: Arc::clone(&location.client),
     };
     match exchange.wait(key, waiter, location.policy, now, control) {
         Begun::Wait { flight, limit } => {
             if let Some(in_flight) = exchange.control(flight) {
-                in_flight.control.extend(limit);
+                in_flight.control.extend(limit.saturating_add(GRACE));
             }
             Waiting::For { waiter, flight, coalesced: true }
         }

@@ -143,7 +143,7 @@ fn speaks_http2_and_asks_again_on_a_pooled_connection_going_away() {
             listener.set_nonblocking(true).unwrap();
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let acceptor = tokio_rustls::TlsAcceptor::from(config);
-            let mut heads = Vec::new();
+            let (mut heads, mut connections) = (Vec::new(), Vec::new());
             for refuse_second in [true, false] {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let tls = acceptor.accept(tcp).await.unwrap();
@@ -157,7 +157,11 @@ fn speaks_http2_and_asks_again_on_a_pooled_connection_going_away() {
                     respond.send_reset(h2::Reason::REFUSED_STREAM);
                 }
                 connection.graceful_shutdown();
-                tokio::spawn(async move { while connection.accept().await.is_some() {} });
+                connections.push(tokio::spawn(async move { while let Some(Ok(_)) = connection.accept().await {} }));
+            }
+            // answers are sent by these: they end when the client does
+            for connection in connections {
+                connection.await.unwrap();
             }
             heads
         })

@@ -147,7 +147,7 @@ fn introspect(shared: &Shared, shape: &str, parts: &Parts, form: &Form) -> Respo
     let wants_jwt = accept.contains("application/jwt");
     let mut members = found.map_or(json!({"active": false}), |t| t.members.clone().into());
     match shape {
-        Shape::CurityRaw if wants_jwt => return curity_raw(found),
+        Shape::CurityRaw if wants_jwt => curity_raw(found),
         Shape::CurityRaw => json_response(200, &members),
         Shape::CurityProcedure => {
             add(&mut members, "phantom_token", found);

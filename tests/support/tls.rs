@@ -10,14 +10,15 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ServerConfig, crypto::ring};
 
-use super::idp::Gate;
+use super::idp::{Gate, random};
 use super::ports::{self, Port};
 use super::{jwt, wait};
 
@@ -45,6 +46,8 @@ impl Pki {
     fn issue(certificate: CertificateParams) -> Pki {
         let ca_key = KeyPair::generate().expect("generate a CA's key");
         let mut ca = CertificateParams::new(Vec::new()).expect("a CA without a name");
+        // of another name each, or a foreign one would look like a forged one
+        ca.distinguished_name.push(DnType::CommonName, random(9));
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca_pem = ca.self_signed(&ca_key).expect("sign the CA's certificate").pem();
         let key = KeyPair::generate().expect("generate a server's key");
@@ -64,12 +67,15 @@ pub struct TlsServer {
     port: Port,
     shared: Arc<Shared>,
     gate: Gate,
-    _runtime: Runtime,
+    /// Dropped, it ends the thread.
+    _alive: oneshot::Sender<()>,
 }
 
 #[derive(Default)]
 struct Shared {
     accepted: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
     handshakes: AtomicUsize,
     in_flight: AtomicUsize,
     requests: Mutex<Vec<TlsRequest>>,
@@ -96,10 +102,15 @@ impl TlsServer {
         gate.open();
         let mut config = pki.server.clone();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind(port.addr())).expect("bind the TLS server");
-        runtime.spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), shared.clone(), gate.clone()));
-        TlsServer { port, shared, gate, _runtime: runtime }
+        let accepting = accept(listener, TlsAcceptor::from(Arc::new(config)), shared.clone(), gate.clone());
+        let (alive, ended) = oneshot::channel::<()>();
+        std::thread::spawn(move || {
+            runtime.spawn(accepting);
+            let _ = runtime.block_on(ended);
+        });
+        TlsServer { port, shared, gate, _alive: alive }
     }
 
     /// Where it listens.
@@ -122,9 +133,9 @@ impl TlsServer {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// Completed handshakes so far.
-    pub fn handshakes(&self) -> usize {
-        self.shared.handshakes.load(Ordering::SeqCst)
+    /// The most connections that were open at once.
+    pub fn most_open(&self) -> usize {
+        self.shared.most_open.load(Ordering::SeqCst)
     }
 
     /// Requests received and not answered yet.
@@ -149,6 +160,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared
         shared.accepted.fetch_add(1, Ordering::SeqCst);
         let (acceptor, shared, gate) = (acceptor.clone(), shared.clone(), gate.clone());
         tokio::spawn(async move {
+            let _open = Open::count(&shared);
             let _ = stream.set_nodelay(true);
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let id = shared.handshakes.fetch_add(1, Ordering::SeqCst);
@@ -158,6 +170,23 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared
             let builder = auto::Builder::new(TokioExecutor::new());
             let _ = builder.serve_connection(TokioIo::new(stream), service).await;
         });
+    }
+}
+
+/// Counts a connection as open, however it ends.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn count(shared: &Arc<Shared>) -> Open {
+        let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_open.fetch_max(open, Ordering::SeqCst);
+        Open(shared.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -35,7 +35,7 @@ fn pki(name: &str) -> Pki {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key.try_into().unwrap())
+        .with_single_cert(vec![certificate.der().clone()], key.into())
         .unwrap();
     Pki { ca: ca_pem, server }
 }
@@ -170,7 +170,7 @@ fn speaks_http2_and_asks_again_on_a_pooled_connection_going_away() {
             listener.set_nonblocking(true).unwrap();
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let acceptor = tokio_rustls::TlsAcceptor::from(config);
-            let mut heads = Vec::new();
+            let (mut heads, mut connections) = (Vec::new(), Vec::new());
             for refuse_second in [true, false] {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let tls = acceptor.accept(tcp).await.unwrap();
@@ -184,7 +184,13 @@ fn speaks_http2_and_asks_again_on_a_pooled_connection_going_away() {
                     respond.send_reset(h2::Reason::REFUSED_STREAM);
                 }
                 connection.graceful_shutdown();
-                tokio::spawn(async move { while connection.accept().await.is_some() {} });
+                connections.push(tokio::spawn(async move {
+                    while connection.accept().await.is_some() {}
+                }));
+            }
+            // Until the client has closed them: the answer is on its way.
+            for connection in connections {
+                connection.await.unwrap();
             }
             heads
         })

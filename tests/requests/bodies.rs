@@ -168,8 +168,7 @@ fn a_body_that_arrives_before_a_late_refusal_is_not_the_next_request() {
         idp.revoke(&bad.opaque);
         idp.answer_for(&bad.opaque, Answer::normal().gated(&gate));
         let (framing, bytes) = framed(b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n", chunked);
-        let head =
-            format!("POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n{framing}\r\n", bad.bearer());
+        let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n{framing}\r\n", bad.bearer());
         let mut client = Client::connect(nginx.addr());
         client.send(head.as_bytes());
         idp.wait_for_introspections(1);

@@ -8,7 +8,9 @@ use super::support::{Api, Echo, Idp, TokenSpec, wire};
 /// Forty fields with everything a value may have in it.
 fn fields() -> Vec<(String, Vec<u8>)> {
     let mut fields: Vec<(String, Vec<u8>)> = (0..34)
-        .map(|i| (format!("X-{}-Field{i}", if i % 2 == 0 { "UPPER" } else { "lower" }), format!("value {i}").into_bytes()))
+        .map(|i| {
+            (format!("X-{}-Field{i}", if i % 2 == 0 { "UPPER" } else { "lower" }), format!("value {i}").into_bytes())
+        })
         .collect();
     fields.push(("X-Again".to_owned(), b"first".to_vec()));
     fields.push(("x-again".to_owned(), b"second, third".to_vec()));

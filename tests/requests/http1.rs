@@ -34,8 +34,12 @@ fn pipelined_requests_are_answered_in_order() {
     idp.answer_all(Answer::normal().gated(&gate));
     let (one, other) = (idp.issue(), idp.issue());
     let of = |path: &str, bearer: String| request_bytes("GET", path, &[("Authorization", &bearer)], b"");
-    let requests =
-        [of("/1", one.bearer()), request_bytes("GET", "/2", &[], b""), of("/3", one.bearer()), of("/4", other.bearer())];
+    let requests = [
+        of("/1", one.bearer()),
+        request_bytes("GET", "/2", &[], b""),
+        of("/3", one.bearer()),
+        of("/4", other.bearer()),
+    ];
     let mut client = Client::connect(nginx.addr());
     client.send(&requests.concat());
     idp.wait_for_introspections(1);

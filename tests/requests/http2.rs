@@ -2,7 +2,7 @@
 
 use super::support::gateway::{gateway, wait_for_in_progress};
 use super::support::http2::{Connection, Pending};
-use super::support::{Answer, Api, Echo, Gate, Idp, http, api::sha256};
+use super::support::{Answer, Api, Echo, Gate, Idp, api::sha256, http};
 
 #[test]
 fn concurrent_streams_with_one_cold_token() {

@@ -118,8 +118,8 @@ impl Client {
     }
 
     /// Waits, first come first served, until fewer than [`MAX_IN_FLIGHT`] exchanges are in flight.
-    pub async fn permit(&self) -> SemaphorePermit<'_> {
-        self.permits.acquire().await.expect("the semaphore is never closed")
+    pub async fn permit(&self) -> Permit<'_> {
+        Permit { _permit: self.permits.acquire().await.expect("the semaphore is never closed") }
     }
 
     /// Asks about a token, and reads the answer whole. Has no time limit but that of connecting: dropping it ends it.
@@ -218,6 +218,25 @@ async fn content(mut answer: reqwest::Response) -> Result<Bytes, Failure> {
 }
 
 /// Whether the connection was closed, reset or given up before the answer began. A head cut short is the same to hyper.
+/// The right to one exchange.
+pub struct Permit<'a> {
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Permit<'_> {
+    /// Gives the right back once the connection is in the pool: its own task puts it there when it next runs, and who is
+    /// next would otherwise open another.
+    pub async fn release(self) {
+        for _ in 0..TURNS_TO_POOL {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Turns of the runtime after which a connection that has been read to the end of an answer is back in its pool: one for
+/// the connection's own task, one for the one that waits for it.
+const TURNS_TO_POOL: usize = 2;
+
 fn found_dead(error: &reqwest::Error) -> bool {
     !error.is_connect()
         && chain(error).any(|error| {
@@ -253,7 +272,27 @@ fn failure(error: reqwest::Error) -> Failure {
 /// The root cause: what is around it repeats the URL or says no more than "error sending request".
 fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
-    chain(&error).last().map_or_else(String::new, ToString::to_string)
+    let root = chain(&error).last().map_or_else(String::new, ToString::to_string);
+    match chain(&error).find_map(tls_advice) {
+        Some(advice) => format!("{root}; {advice}"),
+        None => root,
+    }
+}
+
+/// What to do about a certificate that is not accepted. An `io::Error` does not show what it wraps as its source.
+fn tls_advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    use rustls::CertificateError as Certificate;
+    let wrapped = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+    let error = error.downcast_ref().or_else(|| wrapped.and_then(|error| error.downcast_ref()));
+    let rustls::Error::InvalidCertificate(reason) = error? else { return None };
+    Some(match reason {
+        Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => "check \"phantom_token_ssl_name\"",
+        Certificate::UnknownIssuer | Certificate::BadSignature => "check \"phantom_token_ssl_trusted_certificate\"",
+        Certificate::Expired | Certificate::ExpiredContext { .. } => {
+            "renew the server's certificate, or check the clock"
+        }
+        _ => "check the server's certificate",
+    })
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -39,7 +39,8 @@ pub enum Failure {
         phase: Phase,
     },
     /// Refused or reset connection, TLS or DNS failure.
-    #[error("the introspection endpoint cannot be reached: {}", escaped(.cause.as_bytes(), MAX_CAUSE))]
+    #[error("the introspection endpoint cannot be reached: {}{}",
+        escaped(.cause.as_bytes(), MAX_CAUSE), certificate_advice(.cause))]
     Unreachable {
         /// What the client said, without the URL; escaped when displayed.
         cause: String,
@@ -178,6 +179,15 @@ fn advice(status: u16, error: Option<&str>) -> &'static str {
     }
 }
 
+/// Which directive to look at; the texts are those of rustls' `CertificateError`.
+fn certificate_advice(cause: &str) -> &'static str {
+    match cause.strip_prefix("invalid peer certificate: ") {
+        Some(why) if why.starts_with("certificate not valid for name") => "; check \"phantom_token_ssl_name\"",
+        Some("UnknownIssuer" | "BadSignature") => "; check \"phantom_token_ssl_trusted_certificate\"",
+        _ => "",
+    }
+}
+
 /// Foreign text for a message: printable ASCII, the rest escaped, at most 64 characters and then an ellipsis `...`.
 pub fn printable(text: &[u8]) -> String {
     escaped(text, MAX_FOREIGN)
@@ -241,6 +251,22 @@ mod tests {
         for (status, error, expected) in table {
             let message = Failure::Refused { status, error }.to_string();
             assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn certificates_that_are_not_trusted_name_the_directive() {
+        let table = [
+            ("UnknownIssuer", "UnknownIssuer; check \"phantom_token_ssl_trusted_certificate\""),
+            (
+                "certificate not valid for name \"a\"",
+                "certificate not valid for name \\\"a\\\"; check \"phantom_token_ssl_name\"",
+            ),
+            ("Expired", "Expired"),
+        ];
+        for (why, expected) in table {
+            let message = Failure::Unreachable { cause: format!("invalid peer certificate: {why}") }.to_string();
+            assert!(message.ends_with(expected), "{message}");
         }
     }
 

@@ -218,11 +218,12 @@ async fn ask(job: Job, client: Result<(Arc<Client>, Arc<HeaderMap>), String>) ->
     };
     let connection = Connection::default();
     let exchange = async {
-        let _permit = client.permit().await;
+        let permit = client.permit().await;
         if !job.control.wanted() {
             return Outcome::Abandoned;
         }
         let response = client.exchange(&headers, &job.token, &connection).await;
+        permit.release().await;
         Outcome::Done(response.and_then(|response| {
             let answer = introspection::interpret(&response, &job.profile)?;
             Ok((answer, freshness::stated(&response.headers, job.profile.ignore_cache_control)))

@@ -6,6 +6,7 @@
 //! that none of them is in a log.
 
 mod answer;
+mod content;
 mod record;
 mod respond;
 mod server;

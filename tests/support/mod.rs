@@ -28,6 +28,7 @@ pub mod jwt;
 pub mod nginx;
 pub mod ports;
 pub mod raw;
+pub mod tls;
 pub mod wait;
 pub mod wire;
 

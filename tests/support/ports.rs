@@ -4,10 +4,12 @@
 //! is locked by binding an abstract Unix socket of that name: the lock is process-wide, shared
 //! by all test processes of the machine, and gone when its holder is, however it died.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use socket2::{Domain, Socket, Type};
 
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 10_000;
@@ -51,7 +53,10 @@ pub fn try_reserve(number: u16) -> Option<Port> {
     let name = format!("phantom-token-port-{number}");
     let name = UnixAddr::from_abstract_name(name).expect("the name of a port lock is short");
     let lock = UnixListener::bind_addr(&name).ok()?;
-    // somebody who does not know our locks?
-    TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+    // Somebody who does not know our locks? Bound but not listening: a child that another test is just forking holds
+    // this socket until its exec, which is in nobody's way only as long as it does not listen.
+    let probe = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    probe.set_reuse_address(true).expect("set SO_REUSEADDR");
+    probe.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, number)).into()).ok()?;
     Some(Port { number, _lock: lock })
 }

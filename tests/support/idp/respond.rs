@@ -1,22 +1,19 @@
 //! The endpoints of the authorization server.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{Act, Answer};
+use super::content::Content;
 use super::server::{Cut, Line};
 use super::token::{Token, TokenSpec, now};
 use super::{ClientAuth, Introspection, Shape, Shared};
@@ -284,41 +281,5 @@ impl Shared {
             .or_else(|| settings.of_token.get(token?).cloned())
             .or_else(|| settings.of_all.clone())
             .unwrap_or_else(Answer::normal)
-    }
-}
-
-/// A body that may keep its length to itself.
-pub(super) struct Content {
-    parts: VecDeque<Bytes>,
-    length_unknown: bool,
-}
-
-impl Content {
-    fn new(body: Vec<u8>) -> Content {
-        // two parts, so that an answer of unknown length is several chunks
-        let mut rest = Bytes::from(body);
-        let first = rest.split_to(rest.len() / 2);
-        let parts = [first, rest].into_iter().filter(|part| !part.is_empty());
-        Content { parts: parts.collect(), length_unknown: false }
-    }
-}
-
-impl Body for Content {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.parts.pop_front().map(|part| Ok(Frame::data(part))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.parts.is_empty() && !self.length_unknown
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.length_unknown {
-            return SizeHint::default();
-        }
-        SizeHint::with_exact(self.parts.iter().map(|part| part.len() as u64).sum())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -32,6 +32,7 @@ type Lines = Arc<Mutex<HashMap<usize, Line>>>;
 
 /// A listener and its connections; all end when this is dropped.
 pub(super) struct Server {
+    listener: std::net::TcpListener,
     stop: Option<oneshot::Sender<()>>,
     lines: Lines,
     thread: Option<JoinHandle<()>>,
@@ -42,9 +43,10 @@ impl Server {
         // bound here: who returns from `start` can be connected to
         let listener = std::net::TcpListener::bind(addr).expect("bind the authorization server");
         listener.set_nonblocking(true).expect("non-blocking listener");
+        let accepted = listener.try_clone().expect("a second descriptor of the listener");
         let (stop, stopped) = oneshot::channel();
         let lines = Lines::default();
-        let accepting = accept(listener, shared, lines.clone());
+        let accepting = accept(accepted, shared, lines.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -57,7 +59,7 @@ impl Server {
                 }
             });
         });
-        Server { stop: Some(stop), lines, thread: Some(thread) }
+        Server { listener, stop: Some(stop), lines, thread: Some(thread) }
     }
 
     /// Closes all connections that are open.
@@ -74,6 +76,8 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        // A close alone would not do: a child that another test is just forking holds the socket until its exec.
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
     }
 }
 

@@ -170,11 +170,14 @@ pub fn leave(flight: FlightId, waiter: WaiterId) {
     }
 }
 
-/// Whether the first deadline of those who wait for an exchange has passed: one line in the log is enough for all.
-pub fn is_first_timeout(flight: FlightId) -> bool {
-    let state = STATE.borrow();
-    let in_flight = state.as_ref().and_then(|state| state.exchange.control(flight));
-    in_flight.is_none_or(|in_flight| !in_flight.reported.replace(true))
+/// A waiter's deadline has passed. Whether it is the first for this exchange: one line in the log is enough for all.
+pub fn time_out(flight: FlightId, waiter: WaiterId) -> bool {
+    let mut state = STATE.borrow_mut();
+    let Some(state) = state.as_mut() else { return true };
+    state.parked.remove(&waiter);
+    let first = state.exchange.control(flight).is_none_or(|in_flight| !in_flight.reported.replace(true));
+    state.exchange.time_out(flight, waiter);
+    first
 }
 
 /// Takes what the introspection thread has finished and resumes those who waited. Runs requests: nothing may be borrowed.

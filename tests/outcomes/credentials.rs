@@ -104,7 +104,8 @@ fn every_way_to_write_a_token() {
 #[test]
 fn tokens_are_told_apart_to_the_last_byte() {
     let bench = Bench::start();
-    for opaque in ["token-of-someone", "token-of-someonE", "token-of-someone=", "token-of-someone.", "oken-of-someone"] {
+    for opaque in ["token-of-someone", "token-of-someonE", "token-of-someone=", "token-of-someone.", "oken-of-someone"]
+    {
         let token = bench.idp.issue_token(TokenSpec::new().opaque(opaque));
         bench.assert_forwarded(opaque, opaque, &token.jwt);
         bench.assert_forwarded(opaque, opaque, &token.jwt);

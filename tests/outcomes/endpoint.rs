@@ -40,11 +40,17 @@ fn redirects_are_not_followed() {
 #[test]
 fn a_refused_gateway_is_not_the_clients_fault() {
     let bench = Bench::start();
-    let error = |status, error: &str| Answer::status(status).header("Content-Type", "application/json").body(json!({"error": error}).to_string());
+    let error = |status, error: &str| {
+        Answer::status(status).header("Content-Type", "application/json").body(json!({"error": error}).to_string())
+    };
     let credentials = "client credentials";
     for (what, answer, text) in [
         ("401", Answer::status(401).header("WWW-Authenticate", "Bearer error=\"invalid_token\""), credentials),
-        ("401 invalid_client", error(401, "invalid_client").header("WWW-Authenticate", "Basic realm=\"x\""), credentials),
+        (
+            "401 invalid_client",
+            error(401, "invalid_client").header("WWW-Authenticate", "Basic realm=\"x\""),
+            credentials,
+        ),
         ("400 invalid_client", error(400, "invalid_client"), credentials),
         ("400", Answer::status(400), "400"),
         ("400 invalid_request", error(400, "invalid_request"), "invalid_request"),
@@ -106,7 +112,8 @@ fn an_overloaded_endpoint_and_when_to_come_back() {
             (Some("soon"), "1"),
             (Some("Fri, 31 Dec 2038 23:59:59 GMT"), "1"),
         ] {
-            let answer = retry_after.into_iter().fold(Answer::status(status), |a, value| a.header("Retry-After", value));
+            let answer =
+                retry_after.into_iter().fold(Answer::status(status), |a, value| a.header("Retry-After", value));
             let token = bench.token_answered(answer);
             let what = format!("{status} {retry_after:?}");
             let response = bench.assert_token_refused(&what, &token, OVERLOADED, 2);

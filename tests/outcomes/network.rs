@@ -10,7 +10,8 @@ use crate::bench::{Bench, INACTIVE, INVALID, Refusal, TIMEOUT, UNREACHABLE};
 use crate::support::idp::random;
 use crate::support::{Answer, RawServer, ports, wait};
 
-const INACTIVE_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"active\":false}";
+const INACTIVE_ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"active\":false}";
 
 fn authorization() -> String {
     format!("Bearer {}", random(32))
@@ -27,7 +28,10 @@ fn a_refused_connection() {
 
 #[test]
 fn a_host_that_does_not_exist() {
-    let bench = Bench::asking("http://nonexistent.invalid/introspect", "phantom_token_connect_timeout 20s; phantom_token_timeout 20s;");
+    let bench = Bench::asking(
+        "http://nonexistent.invalid/introspect",
+        "phantom_token_connect_timeout 20s; phantom_token_timeout 20s;",
+    );
     bench.assert_refused("no such host", &[("Authorization", &authorization())], UNREACHABLE);
     let lines = bench.new_log_lines(&["[error]"]);
     assert_eq!(lines.len(), 2, "{lines:?}");
@@ -49,7 +53,11 @@ fn tls_with_someone_who_does_not_speak_it() {
 
 #[test]
 fn a_new_connection_that_breaks_is_not_tried_again() {
-    for (what, answer) in [("close", &b""[..]), ("half a head", b"HTTP/1.1 200 OK\r\nContent-Ty"), ("half a body", &INACTIVE_ANSWER[..INACTIVE_ANSWER.len() - 3])] {
+    for (what, answer) in [
+        ("close", &b""[..]),
+        ("half a head", b"HTTP/1.1 200 OK\r\nContent-Ty"),
+        ("half a body", &INACTIVE_ANSWER[..INACTIVE_ANSWER.len() - 3]),
+    ] {
         let server = RawServer::answering(answer);
         let bench = Bench::asking(&server.url(), "");
         bench.assert_refused(what, &[("Authorization", &authorization())], UNREACHABLE);

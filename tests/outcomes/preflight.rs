@@ -85,6 +85,9 @@ fn a_preflight_may_need_a_token() {
     let bench = Bench::with("phantom_token_preflight authenticate;");
     ABSENT.check("no token", &options(&bench, &[], b""));
     let token = bench.idp.issue();
-    assert_eq!(Echo::of(&options(&bench, &[("Authorization", &token.bearer())], b"")).bearer(), Some(token.jwt.as_str()));
+    assert_eq!(
+        Echo::of(&options(&bench, &[("Authorization", &token.bearer())], b"")).bearer(),
+        Some(token.jwt.as_str())
+    );
     bench.finish();
 }

@@ -248,8 +248,8 @@ impl LocationConf {
                     id.value, id.place
                 ));
             }
-            (None, Some((_, secret))) => {
-                return Err(format!("the client secret in {} needs \"phantom_token_client_id\"", secret.place));
+            (None, Some((directive, secret))) => {
+                return Err(format!("\"{directive}\" in {} needs \"phantom_token_client_id\"", secret.place));
             }
         };
         let tls = Tls {

@@ -1,0 +1,220 @@
+//! Mistakes: one `[emerg]` of `nginx -t` with directive, value and line.
+
+use crate::support::nginx::{Builder, ConfigTest};
+use crate::support::{Nginx, nginx};
+
+const GOOD: &str = "phantom_token on; phantom_token_introspection_endpoint https://as.example/introspect;
+    phantom_token_client_id id; phantom_token_client_secret secret;";
+
+fn refused(what: &str, builder: Builder, at: &str, parts: &[&str]) -> ConfigTest {
+    let test = builder.test();
+    let line = test.line_of(at);
+    eprintln!("{what}");
+    test.assert_emerg(&[&[line.as_str()], parts].concat());
+    // at this very line and not at one that starts with its number
+    let emerg = test.stderr.lines().find(|l| l.contains("[emerg]")).unwrap();
+    let after = emerg.split(&line).nth(1).unwrap().chars().next();
+    assert!(!after.is_some_and(|c| c.is_ascii_digit()), "{emerg}");
+    test
+}
+
+#[test]
+fn values() {
+    // directive, value as written, what the message has besides the directive's name
+    for (directive, value, part) in [
+        ("phantom_token", "maybe", "maybe"),
+        ("phantom_token", "On1", "On1"),
+        ("phantom_token_introspection_endpoint", "as.example/introspect", "as.example/introspect"),
+        ("phantom_token_introspection_endpoint", "as.example:8443", "as.example:8443"),
+        ("phantom_token_introspection_endpoint", "ftp://as.example/", "ftp://as.example/"),
+        ("phantom_token_introspection_endpoint", "unix:/run/as.sock", "unix:/run/as.sock"),
+        ("phantom_token_introspection_endpoint", "http://", "http://"),
+        ("phantom_token_introspection_endpoint", "https:///introspect#", "https:///introspect#"),
+        ("phantom_token_introspection_endpoint", "https://user@as.example/", "user"),
+        ("phantom_token_introspection_endpoint", "https://user:word@as.example/", "user"),
+        ("phantom_token_introspection_endpoint", "https://@as.example/", "user"),
+        ("phantom_token_introspection_endpoint", "https://as.example/#x", "fragment"),
+        ("phantom_token_introspection_endpoint", "https://as.example/#", "fragment"),
+        ("phantom_token_introspection_endpoint", "https://$host/", "https://$host/"),
+        ("phantom_token_introspection_endpoint", "https://as.example/$uri", "$"),
+        ("phantom_token_introspection_endpoint", "https://as.example:0/", "https://as.example:0/"),
+        ("phantom_token_introspection_endpoint", "https://as.example:65536/", "https://as.example:65536/"),
+        ("phantom_token_introspection_endpoint", "https://as.example:x/", "https://as.example:x/"),
+        ("phantom_token_introspection_endpoint", "'https://as.example/a b'", "https://as.example/a b"),
+        ("phantom_token_introspection_endpoint", "https://[::1/", "https://[::1/"),
+        ("phantom_token_introspection_endpoint", "''", "\"\""),
+        ("phantom_token_client_id", "''", "\"\""),
+        ("phantom_token_client_secret", "''", "\"\""),
+        ("phantom_token_client_secret_file", "/nonexistent/secret", "/nonexistent/secret"),
+        ("phantom_token_client_secret_file", "@dir@", "@dir@"),
+        ("phantom_token_client_secret_file", "@dir@/empty", "@dir@/empty"),
+        ("phantom_token_client_secret_file", "@dir@/newline", "@dir@/newline"),
+        ("phantom_token_ssl_trusted_certificate", "/nonexistent/ca.pem", "/nonexistent/ca.pem"),
+        ("phantom_token_ssl_trusted_certificate", "@dir@/newline", "@dir@/newline"),
+        ("phantom_token_ssl_trusted_certificate", "@dir@/no.pem", "@dir@/no.pem"),
+        ("phantom_token_ssl_trusted_certificate", "@dir@/broken.pem", "@dir@/broken.pem"),
+        ("phantom_token_ssl_name", "'not a name'", "not a name"),
+        ("phantom_token_ssl_verify", "optional", "optional"),
+        ("phantom_token_accept", "''", "\"\""),
+        ("phantom_token_jwt_member", "''", "\"\""),
+        ("phantom_token_connect_timeout", "0", "greater than 0"),
+        ("phantom_token_connect_timeout", "soon", "invalid"),
+        ("phantom_token_connect_timeout", "-1s", "invalid"),
+        ("phantom_token_timeout", "0s", "greater than 0"),
+        ("phantom_token_timeout", "5parsecs", "invalid"),
+        ("phantom_token_keepalive", "many", "invalid"),
+        ("phantom_token_keepalive", "-1", "invalid"),
+        ("phantom_token_max_pending", "0", "0"),
+        ("phantom_token_max_pending", "x", "invalid"),
+        ("phantom_token_cache", "yes", "yes"),
+        ("phantom_token_cache_max_ttl", "long", "invalid"),
+        ("phantom_token_cache_inactive_ttl", "x", "invalid"),
+        ("phantom_token_ignore_cache_control", "1", "1"),
+        ("phantom_token_realm", "\"a\nb\"", "realm"),
+        ("phantom_token_scopes", "'a\"b'", "a\"b"),
+        ("phantom_token_scopes", "'a  b'", "a  b"),
+        ("phantom_token_scopes", "' a'", " a"),
+        ("phantom_token_scopes", "'a\\b'", "a\\b"),
+        ("phantom_token_scopes", "''", "\"\""),
+        ("phantom_token_scope", "'a b'", "a b"),
+        ("phantom_token_scope", "good 'b\"ad'", "b\"ad"),
+        ("phantom_token_scope", "\u{e4}", "\u{e4}"),
+        ("phantom_token_preflight", "allow", "allow"),
+    ] {
+        for context in ["http", "location"] {
+            let line = format!("{directive} {value}; # here");
+            let (http, server) = match context {
+                "http" => (line.as_str(), String::new()),
+                _ => ("", format!("location / {{\n{line}\n}}")),
+            };
+            let builder = Nginx::builder()
+                .file("empty", "")
+                .file("newline", "\n")
+                .file("no.pem", "no certificate")
+                .file("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+            let part = part.trim_start_matches("@dir@");
+            let at = if value.contains('\n') { "b\"; # here" } else { "; # here" };
+            refused(&format!("{directive} {value}"), builder.http(http).server(&server), at, &[directive, &part]);
+        }
+    }
+}
+
+#[test]
+fn directives_twice() {
+    for (directive, value, other) in [
+        ("phantom_token", "on", "off"),
+        ("phantom_token_introspection_endpoint", "https://a.example", "https://b.example"),
+        ("phantom_token_client_id", "a", "b"),
+        ("phantom_token_client_secret", "a", "b"),
+        ("phantom_token_client_secret_file", "@dir@/a", "@dir@/a"),
+        ("phantom_token_accept", "a/b", "a/b"),
+        ("phantom_token_jwt_member", "a", "b"),
+        ("phantom_token_connect_timeout", "1s", "2s"),
+        ("phantom_token_timeout", "1s", "2s"),
+        ("phantom_token_keepalive", "1", "2"),
+        ("phantom_token_max_pending", "1", "2"),
+        ("phantom_token_ssl_verify", "on", "on"),
+        ("phantom_token_ssl_name", "a.example", "b.example"),
+        ("phantom_token_cache_size", "1m", "2m"),
+        ("phantom_token_cache", "on", "off"),
+        ("phantom_token_cache_max_ttl", "1s", "2s"),
+        ("phantom_token_cache_inactive_ttl", "1s", "2s"),
+        ("phantom_token_ignore_cache_control", "on", "off"),
+        ("phantom_token_realm", "a", "b"),
+        ("phantom_token_scopes", "a", "b"),
+        ("phantom_token_preflight", "forward", "forward"),
+    ] {
+        let twice = format!("{directive} {value};\n{directive} {other}; # here");
+        let builder = Nginx::builder().file("a", "secret").http(&twice);
+        refused(directive, builder, "# here", &[directive, "is duplicate"]);
+    }
+}
+
+#[test]
+fn places_and_arguments() {
+    for directive in ["phantom_token on", "phantom_token_realm x", "phantom_token_timeout 1s"] {
+        let name = directive.split(' ').next().unwrap();
+        let place = format!("location / {{\nif ($request_method = GET) {{\n{directive}; # here\n}}\n}}");
+        refused("if", nginx_with(&place), "# here", &[name, "is not allowed here"]);
+        let place = format!("if ($request_method = GET) {{\n{directive}; # here\n}}");
+        refused("if in a server", nginx_with(&place), "# here", &[name, "is not allowed here"]);
+        refused(
+            "main",
+            Nginx::builder().main(&format!("{directive}; # here")),
+            "# here",
+            &[name, "is not allowed here"],
+        );
+        let name_only = format!("{name}; # here");
+        refused("no value", nginx_with(&name_only), "# here", &[name, "invalid number of arguments"]);
+        let two = format!("{directive} y z; # here");
+        refused("too many", nginx_with(&two), "# here", &[name, "invalid number of arguments"]);
+    }
+    let size = "phantom_token_cache_size";
+    for place in ["phantom_token_cache_size 1m; # here".to_owned(), format!("location / {{\n{size} 1m; # here\n}}")] {
+        refused("cache_size", nginx_with(&place), "# here", &[size, "is not allowed here"]);
+    }
+    for (value, part) in [("0", "\"0\""), ("1", "\"1\""), ("1k", "\"1k\""), ("x", "invalid"), ("-1m", "invalid")] {
+        let line = format!("{size} {value}; # here");
+        refused(value, Nginx::builder().http(&line), "# here", &[size, part]);
+    }
+    refused(
+        "unknown",
+        nginx_with("phantom_token_bogus x; # here"),
+        "# here",
+        &["unknown directive", "phantom_token_bogus"],
+    );
+}
+
+fn nginx_with(server: &str) -> Builder {
+    Nginx::builder().server(server)
+}
+
+#[test]
+fn impossible_pairs() {
+    let url = "phantom_token_introspection_endpoint https://as.example;";
+    let (id, secret) = ("phantom_token_client_id", "phantom_token_client_secret");
+    let builder =
+        |text: &str| Nginx::builder().file("secret", "from-file").server(&format!("location / {{\n{text}\n}}"));
+    let file = "phantom_token_client_secret_file";
+    refused("both", builder(&format!("{secret} a;\n{file} @dir@/secret; # here")), "# here", &[file]);
+    refused("both, reversed", builder(&format!("{file} @dir@/secret;\n{secret} a; # here")), "# here", &[secret]);
+    let on = format!("phantom_token on; {url}");
+    refused("id alone", builder(&format!("{on}\n{id} gateway; # here")), "# here", &[id, "gateway", secret]);
+    refused("secret alone", builder(&format!("{on}\n{secret} not-shown; # here")), "# here", &[secret, id]);
+    refused("file alone", builder(&format!("{on}\n{file} @dir@/secret; # here")), "# here", &[file, id]);
+}
+
+#[test]
+fn on_without_an_endpoint() {
+    let parts = ["phantom_token on", "phantom_token_introspection_endpoint"];
+    let on = "phantom_token on; # here";
+    let location = format!("location / {{\n{on}\n}}");
+    for server in [
+        location.clone(),
+        on.to_owned(),
+        format!("{on}\nlocation / {{ return 200; }}"),
+        // the server's own location is one too
+        format!("{on}\nlocation / {{ phantom_token off; }}"),
+        format!("{on}\nlocation / {{ phantom_token_introspection_endpoint https://as.example; }}"),
+        format!("location /a {{ phantom_token_introspection_endpoint https://as.example; }}\n{location}"),
+        format!("location / {{\n{on}\nlocation /a {{ phantom_token_introspection_endpoint https://as.example; }}\n}}"),
+        format!("location / {{ limit_except GET {{\n{on}\n}} }}"),
+    ] {
+        refused(&server, nginx_with(&server), "# here", &parts);
+    }
+    refused("http", Nginx::builder().http(on).server("location / { return 200; }"), "# here", &parts);
+    nginx::config_test(&format!("location / {{ {GOOD} }}")).assert_ok();
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    for text in [
+        "phantom_token on; phantom_token_introspection_endpoint https://as.example; phantom_token_client_secret pa55word-of-it;",
+        "phantom_token_client_secret pa55word-of-it; phantom_token_client_secret pa55word-of-it;",
+        "phantom_token_client_secret_file @dir@/s; phantom_token_client_secret pa55word-of-it;",
+    ] {
+        let test = Nginx::builder().file("s", "pa55word-of-it").server(&format!("location / {{ {text} }}")).test();
+        test.assert_emerg(&["phantom_token"]);
+        assert!(!test.stderr.contains("pa55word"), "{}", test.stderr);
+    }
+}

@@ -1,0 +1,72 @@
+//! The file of the client secret: what is read of it, and when.
+
+use std::fs;
+
+use crate::support::idp::{Idp, random};
+use crate::support::{Api, Nginx, http, wait};
+
+const SERVER: &str = "location / { phantom_token on; phantom_token_introspection_endpoint @introspect@;
+    phantom_token_client_id @id@; phantom_token_client_secret_file @dir@/secret; phantom_token_cache off;
+    proxy_pass @api@; }";
+
+fn start(idp: &Idp, api: &Api, content: &str) -> Nginx {
+    Nginx::builder().idp(idp).var("api", api.url()).file("secret", content).server(SERVER).start()
+}
+
+fn status(idp: &Idp, nginx: &Nginx) -> u16 {
+    http::get(nginx.addr(), "/", &[("Authorization", &idp.issue().bearer())]).status
+}
+
+#[test]
+fn one_trailing_newline_is_dropped() {
+    let secret = random(18);
+    for (expected, content) in [
+        (secret.clone(), secret.clone()),
+        (secret.clone(), format!("{secret}\n")),
+        (format!("{secret}\n"), format!("{secret}\n\n")),
+        (format!("{secret} "), format!("{secret} \n")),
+        (format!(" {secret}\tx"), format!(" {secret}\tx")),
+        (format!("\n{secret}"), format!("\n{secret}\n")),
+    ] {
+        let (idp, api) = (Idp::builder().client("gateway", &expected).start(), Api::start());
+        let nginx = start(&idp, &api, &content);
+        assert_eq!(status(&idp, &nginx), 200, "{content:?}");
+        nginx.finish();
+    }
+}
+
+#[test]
+fn a_reload_reads_it_again() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = start(&idp, &api, "outdated-secret");
+    assert_eq!(status(&idp, &nginx), 502);
+    fs::write(nginx.dir().join("secret"), format!("{}\n", idp.client_secret())).unwrap();
+    assert_eq!(status(&idp, &nginx), 502, "not before the reload");
+    nginx.reload();
+    assert_eq!(status(&idp, &nginx), 200);
+    nginx.finish();
+}
+
+#[test]
+fn a_file_gone_at_a_reload_keeps_the_old_workers() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let mut nginx = start(&idp, &api, idp.client_secret());
+    assert_eq!(status(&idp, &nginx), 200);
+    let before = nginx.workers();
+    fs::remove_file(nginx.dir().join("secret")).unwrap();
+    nginx.allow_log("[emerg]");
+    nginx.signal(nix::sys::signal::Signal::SIGHUP);
+    let line = nginx.wait_for_log("[emerg]");
+    for part in ["phantom_token_client_secret_file", "/secret", "nginx.conf:"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(nginx.workers(), before);
+    assert_eq!(status(&idp, &nginx), 200);
+    // and the next reload finds the master in good health
+    fs::write(nginx.dir().join("secret"), idp.client_secret()).unwrap();
+    nginx.reload();
+    wait::until("new workers", || nginx.workers().iter().all(|pid| !before.contains(pid)));
+    assert_eq!(status(&idp, &nginx), 200);
+    assert_eq!(nginx.log_count("[emerg]"), 1);
+    nginx.finish();
+}

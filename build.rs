@@ -2,9 +2,8 @@
 //!
 //! nginx-sys has read the configured source tree (`NGINX_BUILD_DIR`) by now and hands on what it found as `DEP_NGINX_*`. From that:
 //! 1. headers of another NGINX than the installed one are refused;
-//! 2. features and version become `cfg`s: `ngx_feature = "…"`, `ngx_table_elt_next`;
-//! 3. bindgen reads what nginx-sys leaves out (`src/nginx/bindings.h`) into `$OUT_DIR/bindings.rs`;
-//! 4. the linker is told what a module that runs a thread needs.
+//! 2. bindgen reads what nginx-sys leaves out (`src/nginx/bindings.h`) into `$OUT_DIR/bindings.rs`;
+//! 3. the linker is told what a module that runs a thread needs.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -26,16 +25,11 @@ mod module {
     const BINARY: &str = "NGINX_BINARY";
     /// Debian's `nginx-dev` puts the headers of Debian's binary here.
     const DEBIAN_HEADERS: &str = "/usr/share/nginx/src/src";
-    /// `ngx_table_elt_t` has the member `next` since this version.
-    const TABLE_ELT_NEXT: u64 = 1_023_000;
 
     type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
     pub fn build() {
-        if let Err(error) = refuse_other_headers()
-            .and_then(|()| emit_cfgs())
-            .and_then(|()| generate_bindings())
-        {
+        if let Err(error) = refuse_other_headers().and_then(|()| generate_bindings()) {
             // one line for each, because cargo prints only the first line of an error
             for line in error.to_string().lines() {
                 println!("cargo::error={line}");
@@ -69,15 +63,12 @@ mod module {
             .output()
             .map_err(|error| format!("cannot run {} -v: {error}", binary.display()))?;
         let output = String::from_utf8_lossy(&output.stderr).into_owned();
-        let installed = output
-            .split_once("version: ")
-            .and_then(|(_, rest)| rest.split_whitespace().next())
-            .unwrap_or_default();
+        let installed =
+            output.split_once("version: ").and_then(|(_, rest)| rest.split_whitespace().next()).unwrap_or_default();
         let headers = dependency("VERSION")?;
         let build_dir = dependency("BUILD_DIR")?;
-        let advice = format!(
-            "unset NGINX_BUILD_DIR and run scripts/build.sh, or set {CHECK}=off to build for another machine"
-        );
+        let advice =
+            format!("unset NGINX_BUILD_DIR and run scripts/build.sh, or set {CHECK}=off to build for another machine");
         if installed != headers {
             return Err(format!(
                 "the headers in {build_dir} are of {headers}, but {} is {installed}: NGINX would not load the module\n{advice}",
@@ -94,10 +85,7 @@ mod module {
                 )
                 .into());
             }
-            let source = Path::new(&build_dir)
-                .parent()
-                .unwrap_or(Path::new("/"))
-                .join("src");
+            let source = Path::new(&build_dir).parent().unwrap_or(Path::new("/")).join("src");
             if let Some(header) = first_difference(Path::new(DEBIAN_HEADERS), &source)? {
                 return Err(format!(
                     "{} comes from Debian's package {package}, but {build_dir} is not configured from its headers ({DEBIAN_HEADERS}): \
@@ -126,18 +114,11 @@ mod module {
     fn debian_package(binary: &Path) -> Option<String> {
         let binary = fs::canonicalize(binary).ok()?;
         // "nginx: /usr/sbin/nginx", or "nginx-core, nginx-full: …"
-        let owner = Command::new("dpkg-query")
-            .arg("-S")
-            .arg(&binary)
-            .output()
-            .ok()
-            .filter(|output| output.status.success())?;
+        let owner =
+            Command::new("dpkg-query").arg("-S").arg(&binary).output().ok().filter(|output| output.status.success())?;
         let owner = String::from_utf8(owner.stdout).ok()?;
         let package = owner.split([':', ',']).next()?.trim();
-        let maintainer = Command::new("dpkg-query")
-            .args(["-W", "-f", "${Maintainer}", package])
-            .output()
-            .ok()?;
+        let maintainer = Command::new("dpkg-query").args(["-W", "-f", "${Maintainer}", package]).output().ok()?;
         let upstream = String::from_utf8_lossy(&maintainer.stdout).contains("nginx.com");
         (!upstream).then(|| package.to_owned())
     }
@@ -161,40 +142,23 @@ mod module {
         Ok(None)
     }
 
-    fn emit_cfgs() -> Result<()> {
-        println!(
-            "cargo::rustc-check-cfg=cfg(ngx_feature, values({}))",
-            dependency("FEATURES_CHECK")?
-        );
-        for feature in dependency("FEATURES")?.split(',').map(str::trim) {
-            println!("cargo::rustc-cfg=ngx_feature=\"{feature}\"");
-        }
-        println!("cargo::rustc-check-cfg=cfg(ngx_table_elt_next)");
-        if dependency("VERSION_NUMBER")?.parse::<u64>()? >= TABLE_ELT_NEXT {
-            println!("cargo::rustc-cfg=ngx_table_elt_next");
-        }
-        Ok(())
-    }
-
     fn generate_bindings() -> Result<()> {
         const HEADER: &str = "src/nginx/bindings.h";
         println!("cargo::rerun-if-changed={HEADER}");
         let include = dependency("INCLUDE")?;
-        let include =
-            env::split_paths(&include).map(|directory| format!("-I{}", directory.display()));
+        let include = env::split_paths(&include).map(|directory| format!("-I{}", directory.display()));
         // nginx-sys 0.5.0 writes `cargo:metadata=cflags=…` with one colon, which cargo takes for a key `metadata`
         let flags = dependency("CFLAGS").or_else(|_| dependency("METADATA"))?;
-        let flags = shlex::split(flags.trim_start_matches("cflags="))
-            .ok_or("cannot split the compiler flags of nginx-sys")?;
+        let flags =
+            shlex::split(flags.trim_start_matches("cflags=")).ok_or("cannot split the compiler flags of nginx-sys")?;
         bindgen::Builder::default()
             .header(HEADER)
             .clang_args(include.chain(flags))
             .rust_target(env::var("CARGO_PKG_RUST_VERSION")?.parse()?)
             .use_core()
-            .allowlist_var(format!("{PREFIX}.*"))
-            // the types are nginx-sys's
-            .allowlist_recursively(false)
-            .raw_line("use nginx_sys::{ngx_int_t, ngx_uint_t};")
+            .allowlist_item(format!("{PREFIX}.*"))
+            .translate_enum_integer_types(true)
+            .prepend_enum_name(false)
             .parse_callbacks(Box::new(NamesOfNginx))
             .generate()?
             .write_to_file(Path::new(&env::var("OUT_DIR")?).join("bindings.rs"))?;
@@ -208,8 +172,13 @@ mod module {
     struct NamesOfNginx;
 
     impl bindgen::callbacks::ParseCallbacks for NamesOfNginx {
-        fn item_name(&self, item: bindgen::callbacks::ItemInfo) -> Option<String> {
-            item.name.strip_prefix(PREFIX).map(str::to_owned)
+        fn enum_variant_name(
+            &self,
+            _enum: Option<&str>,
+            name: &str,
+            _value: bindgen::callbacks::EnumVariantValue,
+        ) -> Option<String> {
+            name.strip_prefix(PREFIX).map(str::to_owned)
         }
     }
 
@@ -217,8 +186,6 @@ mod module {
     fn dependency(key: &str) -> Result<String> {
         let name = format!("DEP_NGINX_{key}");
         println!("cargo::rerun-if-env-changed={name}");
-        env::var(&name).map_err(|error| {
-            format!("{name}: {error} (nginx-sys must be a direct dependency)").into()
-        })
+        env::var(&name).map_err(|error| format!("{name}: {error} (nginx-sys must be a direct dependency)").into())
     }
 }

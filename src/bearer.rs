@@ -15,8 +15,7 @@ const B64TOKEN: [bool; 256] = {
     let mut byte = 0;
     while byte < 256 {
         let b = byte as u8;
-        table[byte] =
-            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
         byte += 1;
     }
     table
@@ -46,8 +45,7 @@ impl std::fmt::Debug for Credential<'_> {
 /// Reads the value of an `Authorization` field, `None` where the request has none.
 pub fn credential(authorization: Option<&[u8]>) -> Credential<'_> {
     // RFC 9110 §11.1: the scheme is a token, compared without case.
-    let Some((scheme, rest)) = authorization.and_then(|value| value.split_at_checked(SCHEME.len()))
-    else {
+    let Some((scheme, rest)) = authorization.and_then(|value| value.split_at_checked(SCHEME.len())) else {
         return Credential::Absent;
     };
     if !scheme.eq_ignore_ascii_case(SCHEME) {

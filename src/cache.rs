@@ -89,10 +89,7 @@ impl Cache {
     /// A cache that takes at most `bytes`.
     pub fn new(bytes: usize) -> Self {
         let inactive = bytes / INACTIVE_SHARE;
-        Self {
-            active: Share::new(bytes - inactive, |active| active.jwt.len()),
-            inactive: Share::new(inactive, |_| 0),
-        }
+        Self { active: Share::new(bytes - inactive, |active| active.jwt.len()), inactive: Share::new(inactive, |_| 0) }
     }
 
     /// Looks `key` up. An active answer is checked against both clocks: its lifetime, and its `exp`.

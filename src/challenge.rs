@@ -67,32 +67,20 @@ impl Refusal {
                 "The access token is expired, revoked or not valid for this resource"
             ),
             Self::InvalidRequest => {
-                wording!(
-                    400,
-                    "invalid_request",
-                    "The request carries more than one access token"
-                )
+                wording!(400, "invalid_request", "The request carries more than one access token")
             }
-            Self::InsufficientScope => wording!(
-                403,
-                "insufficient_scope",
-                "The access token lacks a scope that this resource requires"
-            ),
-            Self::BadGateway => wording!(
-                502,
-                "server_error",
-                "The access token could not be verified; this is not the client's fault"
-            ),
-            Self::Overloaded => wording!(
-                503,
-                "server_error",
-                "The access token cannot be verified at the moment; retry later"
-            ),
-            Self::Timeout => wording!(
-                504,
-                "server_error",
-                "The access token could not be verified in time; retry later"
-            ),
+            Self::InsufficientScope => {
+                wording!(403, "insufficient_scope", "The access token lacks a scope that this resource requires")
+            }
+            Self::BadGateway => {
+                wording!(502, "server_error", "The access token could not be verified; this is not the client's fault")
+            }
+            Self::Overloaded => {
+                wording!(503, "server_error", "The access token cannot be verified at the moment; retry later")
+            }
+            Self::Timeout => {
+                wording!(504, "server_error", "The access token could not be verified in time; retry later")
+            }
             Self::Internal => wording!(
                 502,
                 "server_error",
@@ -169,9 +157,7 @@ impl Challenge {
             Refusal::Malformed | Refusal::Inactive => Some(&self.invalid_token),
             Refusal::InvalidRequest => Some(&self.invalid_request),
             Refusal::InsufficientScope => Some(&self.insufficient_scope),
-            Refusal::BadGateway | Refusal::Overloaded | Refusal::Timeout | Refusal::Internal => {
-                None
-            }
+            Refusal::BadGateway | Refusal::Overloaded | Refusal::Timeout | Refusal::Internal => None,
         }
     }
 }
@@ -181,18 +167,12 @@ fn quoted_string(text: &str) -> Result<String, ChallengeError> {
     if text.bytes().any(|b| b.is_ascii_control()) {
         return Err(ChallengeError::Realm);
     }
-    Ok(format!(
-        "\"{}\"",
-        text.replace('\\', "\\\\").replace('"', "\\\"")
-    ))
+    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 /// RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
 fn is_scope_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 #[cfg(test)]
@@ -206,33 +186,12 @@ mod tests {
         // refusal, what follows the realm without and with a scope
         let table = [
             (Absent, Some(("", r#", scope="a b""#))),
-            (
-                Malformed,
-                Some((
-                    r#", error="invalid_token""#,
-                    r#", scope="a b", error="invalid_token""#,
-                )),
-            ),
-            (
-                Inactive,
-                Some((
-                    r#", error="invalid_token""#,
-                    r#", scope="a b", error="invalid_token""#,
-                )),
-            ),
-            (
-                InvalidRequest,
-                Some((
-                    r#", error="invalid_request""#,
-                    r#", scope="a b", error="invalid_request""#,
-                )),
-            ),
+            (Malformed, Some((r#", error="invalid_token""#, r#", scope="a b", error="invalid_token""#))),
+            (Inactive, Some((r#", error="invalid_token""#, r#", scope="a b", error="invalid_token""#))),
+            (InvalidRequest, Some((r#", error="invalid_request""#, r#", scope="a b", error="invalid_request""#))),
             (
                 InsufficientScope,
-                Some((
-                    r#", error="insufficient_scope""#,
-                    r#", scope="a b", error="insufficient_scope""#,
-                )),
+                Some((r#", error="insufficient_scope""#, r#", scope="a b", error="insufficient_scope""#)),
             ),
             (BadGateway, None),
             (Overloaded, None),
@@ -264,32 +223,18 @@ mod tests {
         ];
         for (realm, expected) in table {
             let challenge = Challenge::new(realm, None);
-            let value = challenge
-                .as_ref()
-                .map(|c| c.header(Absent).unwrap())
-                .map_err(|e| *e);
+            let value = challenge.as_ref().map(|c| c.header(Absent).unwrap()).map_err(|e| *e);
             assert_eq!(value, expected, "{realm:?}");
         }
     }
 
     #[test]
     fn scopes() {
-        for scope in [
-            "read",
-            "read write",
-            "https://api.example/x!y#z[]~",
-            "a:b 'c'",
-        ] {
+        for scope in ["read", "read write", "https://api.example/x!y#z[]~", "a:b 'c'"] {
             assert!(Challenge::new("api", Some(scope)).is_ok(), "{scope:?}");
         }
-        for scope in [
-            "", " ", " a", "a ", "a  b", "a\tb", "a\"", "a\\b", "é", "a\x7f", "a\n",
-        ] {
-            assert_eq!(
-                Challenge::new("api", Some(scope)),
-                Err(ChallengeError::Scope),
-                "{scope:?}"
-            );
+        for scope in ["", " ", " a", "a ", "a  b", "a\tb", "a\"", "a\\b", "é", "a\x7f", "a\n"] {
+            assert_eq!(Challenge::new("api", Some(scope)), Err(ChallengeError::Scope), "{scope:?}");
         }
     }
 

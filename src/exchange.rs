@@ -96,7 +96,14 @@ impl<C> Exchange<C> {
     }
 
     /// Has `waiter` wait for the answer about `key`: joins the exchange under way, or begins one with `control`.
-    pub fn wait(&mut self, key: Key, waiter: WaiterId, policy: Policy, now: Now, control: impl FnOnce() -> C) -> Begun<'_> {
+    pub fn wait(
+        &mut self,
+        key: Key,
+        waiter: WaiterId,
+        policy: Policy,
+        now: Now,
+        control: impl FnOnce() -> C,
+    ) -> Begun<'_> {
         if let Some((id, flight)) = self.flights.join(&key, waiter, policy.cache, now.msec) {
             let limit = now.msec.saturating_sub(flight.began).saturating_add(policy.timeout);
             return Begun::Wait { flight: id, limit };
@@ -154,6 +161,11 @@ impl<C> Exchange<C> {
     /// The control of an exchange under way.
     pub fn control(&self, id: FlightId) -> Option<&C> {
         self.flights.get(id).map(|flight| &flight.control)
+    }
+
+    /// Who has waited longest for an exchange.
+    pub fn first_waiter(&self, id: FlightId) -> Option<WaiterId> {
+        self.flights.get(id)?.waiters.first().copied()
     }
 
     /// Exchanges under way.

@@ -61,9 +61,7 @@ pub enum Failure {
         error: Option<String>,
     },
     /// 429 or 503: it asks for a pause.
-    #[error(
-        "the introspection endpoint is overloaded; clients are told to retry after {retry_after}s"
-    )]
+    #[error("the introspection endpoint is overloaded; clients are told to retry after {retry_after}s")]
     Overloaded {
         /// Seconds, 1 to 3600.
         retry_after: u32,
@@ -80,9 +78,7 @@ pub enum Failure {
     #[error("invalid introspection answer: {0}")]
     Invalid(#[from] InvalidAnswer),
     /// As many tokens are being introspected as may be.
-    #[error(
-        "too many tokens are waiting for introspection; the limit is \"phantom_token_max_pending\""
-    )]
+    #[error("too many tokens are waiting for introspection; the limit is \"phantom_token_max_pending\"")]
     PendingLimit,
     /// The worker's own machinery broke.
     #[error("internal error: the worker's introspection client is not running")]
@@ -176,9 +172,7 @@ fn advice(status: u16, error: Option<&str>) -> &'static str {
         (_, Some("invalid_client")) | (401, _) => {
             "it did not accept the gateway's client credentials; check \"phantom_token_client_id\" and the secret"
         }
-        (403, _) | (_, Some("unauthorized_client")) => {
-            "check that the gateway's client may introspect tokens"
-        }
+        (403, _) | (_, Some("unauthorized_client")) => "check that the gateway's client may introspect tokens",
         (404 | 405 | 410, _) => "check \"phantom_token_introspection_endpoint\"",
         _ => "check how the authorization server expects to be asked",
     }
@@ -215,36 +209,11 @@ mod tests {
     #[test]
     fn statuses() {
         let table = [
-            (
-                Failure::Timeout {
-                    phase: Phase::Connect,
-                },
-                504,
-                None,
-            ),
-            (
-                Failure::Timeout {
-                    phase: Phase::Answer,
-                },
-                504,
-                None,
-            ),
-            (
-                Failure::Unreachable {
-                    cause: "reset".to_owned(),
-                },
-                502,
-                None,
-            ),
+            (Failure::Timeout { phase: Phase::Connect }, 504, None),
+            (Failure::Timeout { phase: Phase::Answer }, 504, None),
+            (Failure::Unreachable { cause: "reset".to_owned() }, 502, None),
             (Failure::ServerError { status: 500 }, 502, None),
-            (
-                Failure::Refused {
-                    status: 401,
-                    error: None,
-                },
-                502,
-                None,
-            ),
+            (Failure::Refused { status: 401, error: None }, 502, None),
             (Failure::Overloaded { retry_after: 7 }, 503, Some(7)),
             (Failure::UnexpectedStatus { status: 302 }, 502, None),
             (Failure::Invalid(InvalidAnswer::Empty), 502, None),
@@ -252,15 +221,9 @@ mod tests {
             (Failure::Internal, 502, None),
         ];
         for (failure, status, retry_after) in table {
-            assert_eq!(
-                (failure.status(), failure.retry_after()),
-                (status, retry_after),
-                "{failure}"
-            );
+            assert_eq!((failure.status(), failure.retry_after()), (status, retry_after), "{failure}");
             let message = failure.to_string();
-            assert!(
-                !message.ends_with('.') && message.starts_with(|c: char| c.is_ascii_lowercase())
-            );
+            assert!(!message.ends_with('.') && message.starts_with(|c: char| c.is_ascii_lowercase()));
         }
     }
 
@@ -268,28 +231,12 @@ mod tests {
     fn refusals_name_the_credentials_where_true() {
         let invalid_client = Some("invalid_client".to_owned());
         let table = [
-            (
-                400,
-                invalid_client.clone(),
-                "(invalid_client); it did not accept the gateway's client credentials",
-            ),
-            (
-                401,
-                invalid_client,
-                "(invalid_client); it did not accept the gateway's client credentials",
-            ),
-            (
-                401,
-                None,
-                "status 401; it did not accept the gateway's client credentials",
-            ),
+            (400, invalid_client.clone(), "(invalid_client); it did not accept the gateway's client credentials"),
+            (401, invalid_client, "(invalid_client); it did not accept the gateway's client credentials"),
+            (401, None, "status 401; it did not accept the gateway's client credentials"),
             (403, None, "may introspect tokens"),
             (404, None, "check \"phantom_token_introspection_endpoint\""),
-            (
-                400,
-                Some("invalid_request".to_owned()),
-                "(invalid_request); check how",
-            ),
+            (400, Some("invalid_request".to_owned()), "(invalid_request); check how"),
         ];
         for (status, error, expected) in table {
             let message = Failure::Refused { status, error }.to_string();
@@ -314,12 +261,7 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(printable(text), *expected);
         }
-        let unreachable = Failure::Unreachable {
-            cause: "tls\nalert".to_owned(),
-        };
-        assert_eq!(
-            unreachable.to_string(),
-            "the introspection endpoint cannot be reached: tls\\x0aalert"
-        );
+        let unreachable = Failure::Unreachable { cause: "tls\nalert".to_owned() };
+        assert_eq!(unreachable.to_string(), "the introspection endpoint cannot be reached: tls\\x0aalert");
     }
 }

@@ -131,10 +131,7 @@ fn list(line: &[u8]) -> Option<Vec<&[u8]>> {
 
 /// RFC 9111 §5.2: a recipient accepts both forms of an argument.
 fn unquoted(value: &[u8]) -> &[u8] {
-    value
-        .strip_prefix(b"\"")
-        .and_then(|value| value.strip_suffix(b"\""))
-        .unwrap_or(value)
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 /// RFC 9111 §1.2.2: `delta-seconds = 1*DIGIT`, as many as one likes.
@@ -151,19 +148,14 @@ fn delta_seconds(text: &[u8]) -> Option<u64> {
 /// RFC 9110 §12.5.5: the answer depends on more than the request shows.
 fn vary_any(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(VARY).iter();
-    lines
-        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
-        .any(|name| name.trim_ascii() == b"*")
+    lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).any(|name| name.trim_ascii() == b"*")
 }
 
 /// RFC 9111 §5.1: an invalid Age says nothing; of several, the largest.
 fn age(headers: &HeaderMap) -> u64 {
     let lines = headers.get_all(AGE).iter();
     let values = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    values
-        .filter_map(|value| delta_seconds(value.trim_ascii()))
-        .max()
-        .unwrap_or(0)
+    values.filter_map(|value| delta_seconds(value.trim_ascii())).max().unwrap_or(0)
 }
 
 /// `Expires` − `Date` in seconds (RFC 9111 §4.2.1); `None` where either is missing or no date, as in `Expires: 0`,
@@ -266,16 +258,10 @@ mod tests {
             (&[("age", "20")], Nothing),
             (&[sixty, ("vary", "Accept")], secs(60)),
             (&[sixty, ("vary", "*")], Forbidden),
-            (
-                &[sixty, ("vary", "Accept"), ("vary", "Origin, *")],
-                Forbidden,
-            ),
+            (&[sixty, ("vary", "Accept"), ("vary", "Origin, *")], Forbidden),
             (&[("vary", "*")], Forbidden),
             (&[("expires", A_MINUTE_LATER), ("date", THEN)], secs(60)),
-            (
-                &[("expires", A_MINUTE_LATER), ("date", THEN), ("age", "20")],
-                secs(40),
-            ),
+            (&[("expires", A_MINUTE_LATER), ("date", THEN), ("age", "20")], secs(40)),
             (&[("expires", THEN), ("date", THEN)], Forbidden),
             (&[("expires", THEN), ("date", A_MINUTE_LATER)], Forbidden),
             (&[("expires", "0"), ("date", THEN)], Forbidden),
@@ -283,26 +269,12 @@ mod tests {
             (&[("expires", "")], Forbidden),
             (&[("expires", A_MINUTE_LATER)], Forbidden),
             (&[("expires", A_MINUTE_LATER), ("date", "today")], Forbidden),
-            (
-                &[
-                    ("expires", A_MINUTE_LATER),
-                    ("expires", THEN),
-                    ("date", THEN),
-                ],
-                Forbidden,
-            ),
+            (&[("expires", A_MINUTE_LATER), ("expires", THEN), ("date", THEN)], Forbidden),
             (&[("date", THEN)], Nothing),
             // Cache-Control comes first
             (&[sixty, ("expires", "0")], secs(60)),
             (&[("cache-control", "public"), ("expires", "0")], Forbidden),
-            (
-                &[
-                    ("cache-control", "no-store"),
-                    ("expires", A_MINUTE_LATER),
-                    ("date", THEN),
-                ],
-                Forbidden,
-            ),
+            (&[("cache-control", "no-store"), ("expires", A_MINUTE_LATER), ("date", THEN)], Forbidden),
         ];
         for (lines, expected) in table {
             assert_eq!(stated(&fields(lines), false), *expected, "{lines:?}");
@@ -335,17 +307,10 @@ mod tests {
         ];
         for (stated, exp, max_ttl, expected) in table {
             let kept = lifetime(now, stated, exp, Duration::from_secs(max_ttl));
-            assert_eq!(
-                kept,
-                expected.map(Duration::from_secs),
-                "{stated:?} {exp:?} {max_ttl}"
-            );
+            assert_eq!(kept, expected.map(Duration::from_secs), "{stated:?} {exp:?} {max_ttl}");
         }
         let half = Duration::from_millis(500);
         assert_eq!(lifetime(now, secs(10), None, half), Some(half));
-        assert_eq!(
-            lifetime(i64::MIN, Nothing, Some(i64::MAX), half),
-            Some(half)
-        );
+        assert_eq!(lifetime(i64::MIN, Nothing, Some(i64::MAX), half), Some(half));
     }
 }

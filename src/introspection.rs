@@ -65,9 +65,7 @@ pub struct Active {
 
 impl fmt::Debug for Active {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Active")
-            .field("exp", &self.exp)
-            .finish_non_exhaustive()
+        f.debug_struct("Active").field("exp", &self.exp).finish_non_exhaustive()
     }
 }
 
@@ -99,13 +97,8 @@ pub fn interpret(response: &Response, profile: &Profile) -> Result<Answer, Failu
         200 => Ok(answer(response, profile)?),
         // RFC 9110 §15.3.5: 204 has no content.
         204 => Ok(Answer::Inactive(Inactive::Stated)),
-        429 | 503 => Err(Failure::Overloaded {
-            retry_after: retry_after(&response.headers),
-        }),
-        status @ 400..=499 => Err(Failure::Refused {
-            status,
-            error: oauth_error(response),
-        }),
+        429 | 503 => Err(Failure::Overloaded { retry_after: retry_after(&response.headers) }),
+        status @ 400..=499 => Err(Failure::Refused { status, error: oauth_error(response) }),
         status @ 500..=599 => Err(Failure::ServerError { status }),
         status => Err(Failure::UnexpectedStatus { status }),
     }
@@ -154,11 +147,7 @@ fn json_answer(members: &Object, profile: &Profile) -> Result<Answer, InvalidAns
 }
 
 /// The JWT, wherever it was; `json_exp` is what the JSON around it states.
-fn jwt_answer(
-    compact: &str,
-    json_exp: Option<i64>,
-    profile: &Profile,
-) -> Result<Answer, InvalidAnswer> {
+fn jwt_answer(compact: &str, json_exp: Option<i64>, profile: &Profile) -> Result<Answer, InvalidAnswer> {
     let jwt = Jwt::decode(compact)?;
     if jwt.is_introspection_answer() {
         if jwt.states_inactive() {
@@ -173,40 +162,26 @@ fn jwt_answer(
         return Ok(Answer::Inactive(Inactive::NotBearer));
     }
     let exp = [json_exp, exp(jwt.claims())?].into_iter().flatten().min();
-    Ok(Answer::Active(Active {
-        jwt: compact.into(),
-        exp,
-    }))
+    Ok(Answer::Active(Active { jwt: compact.into(), exp }))
 }
 
 /// Whether these members describe an access token that whoever holds it may use.
 fn is_bearer(members: &Object) -> bool {
     // RFC 7662 §2.2: token_type as in RFC 6749 §5.1; some servers name the kind of token there.
-    let is_type = members
-        .get("token_type")
-        .is_none_or(|token_type| is_any(token_type, &["bearer", "access_token"]));
+    let is_type = members.get("token_type").is_none_or(|token_type| is_any(token_type, &["bearer", "access_token"]));
     // Keycloak says it in `typ`, Hydra and others in `token_use`.
     let is_other = ["typ", "token_use"]
         .iter()
         .filter_map(|name| members.get(*name))
-        .any(|kind| {
-            is_any(
-                kind,
-                &["refresh", "refresh_token", "offline", "id", "id_token"],
-            )
-        });
+        .any(|kind| is_any(kind, &["refresh", "refresh_token", "offline", "id", "id_token"]));
     // RFC 9449 §6.1: bound to a DPoP key, and worth nothing without a proof of possession.
-    let is_bound = members
-        .get("cnf")
-        .is_some_and(|cnf| cnf.get("jkt").is_some());
+    let is_bound = members.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some());
     is_type && !is_other && !is_bound
 }
 
 /// Whether `value` is one of these strings in any case.
 fn is_any(value: &Value, names: &[&str]) -> bool {
-    value
-        .as_str()
-        .is_some_and(|text| names.iter().any(|name| text.eq_ignore_ascii_case(name)))
+    value.as_str().is_some_and(|text| names.iter().any(|name| text.eq_ignore_ascii_case(name)))
 }
 
 /// RFC 7519 §2, NumericDate: a JSON number of seconds, possibly with a fraction.
@@ -218,9 +193,7 @@ fn exp(members: &Object) -> Result<Option<i64>, InvalidAnswer> {
         return Err(InvalidAnswer::ExpNotNumber);
     };
     // `as` saturates, and a year that far ahead is as good as any.
-    let seconds = number
-        .as_i64()
-        .or_else(|| number.as_f64().map(|exp| exp.floor() as i64));
+    let seconds = number.as_i64().or_else(|| number.as_f64().map(|exp| exp.floor() as i64));
     seconds.map(Some).ok_or(InvalidAnswer::ExpNotNumber)
 }
 
@@ -237,21 +210,13 @@ fn content_kind(headers: &HeaderMap) -> Result<ContentKind, InvalidAnswer> {
         return Err(InvalidAnswer::NoContentType);
     };
     // RFC 9110 §8.3.1: type and subtype are compared without case; what a parameter says changes nothing here.
-    let media_type = line
-        .as_bytes()
-        .split(|b| *b == b';')
-        .next()
-        .unwrap_or_default();
+    let media_type = line.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
     let media_type = media_type.trim_ascii().to_ascii_lowercase();
     match media_type.as_slice() {
-        b"application/jwt" | b"application/at+jwt" | b"application/token-introspection+jwt" => {
-            Ok(ContentKind::Jwt)
-        }
+        b"application/jwt" | b"application/at+jwt" | b"application/token-introspection+jwt" => Ok(ContentKind::Jwt),
         b"application/json" => Ok(ContentKind::Json),
         other if is_structured_json(other) => Ok(ContentKind::Json),
-        other => Err(InvalidAnswer::ContentType {
-            content_type: printable(other),
-        }),
+        other => Err(InvalidAnswer::ContentType { content_type: printable(other) }),
     }
 }
 
@@ -262,40 +227,28 @@ fn is_structured_json(media_type: &[u8]) -> bool {
         .and_then(|subtype| subtype.strip_suffix(b"+json"))
         // RFC 6838 §4.2: restricted-name-chars.
         .is_some_and(|name| {
-            !name.is_empty()
-                && name
-                    .iter()
-                    .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(b))
+            !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(b))
         })
 }
 
 /// No encoding was asked for; `identity` is none (RFC 9110 §8.4.1).
 fn check_content_encoding(headers: &HeaderMap) -> Result<(), InvalidAnswer> {
     let lines = headers.get_all(CONTENT_ENCODING).iter();
-    let mut encodings = lines
-        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
-        .map(<[u8]>::trim_ascii);
+    let mut encodings = lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
     match encodings.find(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")) {
-        Some(encoding) => Err(InvalidAnswer::ContentEncoding {
-            encoding: printable(encoding),
-        }),
+        Some(encoding) => Err(InvalidAnswer::ContentEncoding { encoding: printable(encoding) }),
         None => Ok(()),
     }
 }
 
 /// The content without what editors and servers put around it: a byte order mark, white space.
 fn content(body: &[u8]) -> &[u8] {
-    body.strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(body)
-        .trim_ascii()
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii()
 }
 
 /// RFC 9110 §10.2.3, seconds only: an endpoint that names a date, or nonsense, gets the shortest pause.
 fn retry_after(headers: &HeaderMap) -> u32 {
-    let seconds = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .map(str::trim);
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
     seconds
         .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|text| text.parse().ok())

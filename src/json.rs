@@ -52,20 +52,14 @@ pub fn object(text: &[u8]) -> Result<Object, JsonError> {
     let text = std::str::from_utf8(text).map_err(|_| JsonError::NotUtf8)?;
     let refusal = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let strict = Strict {
-        depth: 0,
-        refusal: &refusal,
-    };
-    let value = strict
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
+    let strict = Strict { depth: 0, refusal: &refusal };
+    let value = strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     match value {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(JsonError::NotObject),
-        Err(error) => Err(refusal.into_inner().unwrap_or(JsonError::Syntax {
-            line: error.line(),
-            column: error.column(),
-        })),
+        Err(error) => {
+            Err(refusal.into_inner().unwrap_or(JsonError::Syntax { line: error.line(), column: error.column() }))
+        }
     }
 }
 
@@ -89,10 +83,7 @@ impl Strict<'_> {
         if self.depth >= MAX_DEPTH {
             return Err(self.refuse(JsonError::TooDeep));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
@@ -170,9 +161,7 @@ mod tests {
     use super::*;
 
     fn duplicate(name: &str) -> JsonError {
-        JsonError::Duplicate {
-            name: name.to_owned(),
-        }
+        JsonError::Duplicate { name: name.to_owned() }
     }
 
     #[test]
@@ -182,10 +171,7 @@ mod tests {
             (b"{\"a\":1,\"a\":1}", duplicate("a")),
             (b"{\"active\":false,\"active\":true}", duplicate("active")),
             // names are compared as read, not as written
-            (
-                b"{\"active\":false,\"\\u0061ctive\":true}",
-                duplicate("active"),
-            ),
+            (b"{\"active\":false,\"\\u0061ctive\":true}", duplicate("active")),
             (b"{\"x\":{\"b\":1,\"c\":2,\"b\":3}}", duplicate("b")),
             (b"{\"x\":[1,{\"\":1,\"\":2}]}", duplicate("")),
             (b"{\"\\n\":1,\"\\n\":1}", duplicate("\\x0a")),
@@ -204,13 +190,7 @@ mod tests {
             let name = String::from_utf8_lossy(text);
             assert_eq!(object(text).unwrap_err(), *expected, "{name}");
         }
-        for text in [
-            "{\"a\":1e999}",
-            "{\"a\":\"\\ud800\"}",
-            "{\"a\":\"\n\"}",
-            "<html>",
-            "\u{feff}{}",
-        ] {
+        for text in ["{\"a\":1e999}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\n\"}", "<html>", "\u{feff}{}"] {
             let error = object(text.as_bytes()).unwrap_err();
             assert!(matches!(error, JsonError::Syntax { .. }), "{text}: {error}");
         }

@@ -6,10 +6,21 @@
 #![forbid(unsafe_code)]
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use crate::json::{self, JsonError, Object};
+
+/// base64url without padding (RFC 7515 §2). Bits left over in a part's last character are ignored, as most decoders of
+/// the field do: encoders leave them set, and they change nothing of what is decoded.
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Longest JWT that is forwarded, in bytes: far more than servers accept in a header.
 pub const MAX_JWT: usize = 64 * 1024;
@@ -69,7 +80,7 @@ impl Jwt {
         };
         let header = part("header", header)?;
         let payload = part("payload", payload)?;
-        part("signature", signature)?;
+        check_signature(signature)?;
         Ok(Self {
             header: json::object(&header).map_err(JwtError::Header)?,
             payload: json::object(&payload).map_err(JwtError::Payload)?,
@@ -103,10 +114,7 @@ impl Jwt {
 
     /// Whether it is such an answer and says that the token is not active.
     pub fn states_inactive(&self) -> bool {
-        let inside = self
-            .payload
-            .get("token_introspection")
-            .and_then(|answer| answer.get("active"));
+        let inside = self.payload.get("token_introspection").and_then(|answer| answer.get("active"));
         let outside = self.payload.get("active");
         [inside, outside].contains(&Some(&Value::Bool(false)))
     }
@@ -116,12 +124,7 @@ impl Jwt {
         let Some(typ) = self.header.get("typ").and_then(Value::as_str) else {
             return false;
         };
-        let typ = typ
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
+        let typ = typ.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         typ.strip_prefix("application/").unwrap_or(&typ) == "token-introspection+jwt"
     }
 }
@@ -130,9 +133,18 @@ fn part(name: &'static str, text: &str) -> Result<Vec<u8>, JwtError> {
     if text.is_empty() {
         return Err(JwtError::EmptyPart(name));
     }
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| JwtError::NotBase64url(name))
+    BASE64URL.decode(text).map_err(|_| JwtError::NotBase64url(name))
+}
+
+/// The signature is the API's to verify; here it only must not smuggle anything else into a header.
+fn check_signature(text: &str) -> Result<(), JwtError> {
+    if text.is_empty() {
+        return Err(JwtError::EmptyPart("signature"));
+    }
+    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+        true => Ok(()),
+        false => Err(JwtError::NotBase64url("signature")),
+    }
 }
 
 #[cfg(test)]
@@ -140,15 +152,21 @@ fn part(name: &'static str, text: &str) -> Result<Vec<u8>, JwtError> {
 pub(crate) mod tests {
     use super::*;
 
+    #[test]
+    fn bits_left_over_in_a_part_do_not_matter() {
+        // {"alg":"RS256"} is 15 bytes and leaves none; {"a":1} is 7 bytes and leaves four
+        let payload = BASE64URL.encode(r#"{"a":1}"#);
+        let header = BASE64URL.encode(r#"{"alg":"RS256"}"#);
+        let left_over = format!("{}R", payload.strip_suffix('Q').unwrap());
+        for signature in ["YQ", "YR", "signature"] {
+            assert!(Jwt::decode(&format!("{header}.{left_over}.{signature}")).is_ok(), "{signature}");
+        }
+    }
+
     /// A compact serialization of these two JSON texts with a signature that is none.
     pub(crate) fn compact(header: &str, payload: &str) -> String {
-        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        format!(
-            "{}.{}.{}",
-            encode(header),
-            encode(payload),
-            encode("signature")
-        )
+        let encode = |text: &str| BASE64URL.encode(text);
+        format!("{}.{}.{}", encode(header), encode(payload), encode("signature"))
     }
 
     /// Everything that makes a JWT forwardable.
@@ -164,57 +182,24 @@ pub(crate) mod tests {
         assert_eq!(check(&good), Ok(true));
         let (signed, signature) = good.rsplit_once('.').unwrap();
         let (header, payload) = signed.split_once('.').unwrap();
-        let duplicate = || JsonError::Duplicate {
-            name: "a".to_owned(),
-        };
+        let duplicate = || JsonError::Duplicate { name: "a".to_owned() };
         let table = [
             (String::new(), JwtError::Parts(1)),
             ("opaque".to_owned(), JwtError::Parts(1)),
             (format!("{header}.{payload}"), JwtError::Parts(2)),
             (format!("{good}.x"), JwtError::Parts(4)),
             (format!("{good}.x.y"), JwtError::Encrypted),
-            (
-                format!("{header}.{payload}."),
-                JwtError::EmptyPart("signature"),
-            ),
-            (
-                format!(".{payload}.{signature}"),
-                JwtError::EmptyPart("header"),
-            ),
-            (
-                format!("{header}..{signature}"),
-                JwtError::EmptyPart("payload"),
-            ),
-            (
-                format!("{header}.{payload}.a+/a"),
-                JwtError::NotBase64url("signature"),
-            ),
-            (
-                format!("{header}.{payload}.YQ=="),
-                JwtError::NotBase64url("signature"),
-            ),
-            (
-                format!("{header}.{payload}.YR"),
-                JwtError::NotBase64url("signature"),
-            ),
-            (
-                format!("{good}\r\nX: y"),
-                JwtError::NotBase64url("signature"),
-            ),
+            (format!("{header}.{payload}."), JwtError::EmptyPart("signature")),
+            (format!(".{payload}.{signature}"), JwtError::EmptyPart("header")),
+            (format!("{header}..{signature}"), JwtError::EmptyPart("payload")),
+            (format!("{header}.{payload}.a+/a"), JwtError::NotBase64url("signature")),
+            (format!("{header}.{payload}.YQ=="), JwtError::NotBase64url("signature")),
+            (format!("{good}\r\nX: y"), JwtError::NotBase64url("signature")),
             (format!(" {good}"), JwtError::NotBase64url("header")),
             (compact("[]", "{}"), JwtError::Header(JsonError::NotObject)),
-            (
-                compact(r#"{"alg":"RS256"}"#, "1"),
-                JwtError::Payload(JsonError::NotObject),
-            ),
-            (
-                compact(r#"{"a":1,"a":2}"#, "{}"),
-                JwtError::Header(duplicate()),
-            ),
-            (
-                compact(r#"{"alg":"RS256"}"#, r#"{"a":1,"a":2}"#),
-                JwtError::Payload(duplicate()),
-            ),
+            (compact(r#"{"alg":"RS256"}"#, "1"), JwtError::Payload(JsonError::NotObject)),
+            (compact(r#"{"a":1,"a":2}"#, "{}"), JwtError::Header(duplicate())),
+            (compact(r#"{"alg":"RS256"}"#, r#"{"a":1,"a":2}"#), JwtError::Payload(duplicate())),
             (compact("{}", "{}"), JwtError::NoAlgorithm),
             (compact(r#"{"alg":""}"#, "{}"), JwtError::NoAlgorithm),
             (compact(r#"{"alg":1}"#, "{}"), JwtError::NoAlgorithm),
@@ -233,51 +218,16 @@ pub(crate) mod tests {
         let table = [
             (r#"{"alg":"x","typ":"at+jwt"}"#, "{}", false, false),
             (r#"{"alg":"x","typ":1}"#, "{}", false, false),
-            (
-                r#"{"alg":"x","typ":"token-introspection+jwt"}"#,
-                "{}",
-                true,
-                false,
-            ),
-            (
-                r#"{"alg":"x","typ":"Application/Token-Introspection+JWT"}"#,
-                "{}",
-                true,
-                false,
-            ),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"token_introspection":{"active":true}}"#,
-                true,
-                false,
-            ),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"token_introspection":{"active":false}}"#,
-                true,
-                true,
-            ),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"token_introspection":1}"#,
-                true,
-                false,
-            ),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"token_introspection":{"active":"false"}}"#,
-                true,
-                false,
-            ),
+            (r#"{"alg":"x","typ":"token-introspection+jwt"}"#, "{}", true, false),
+            (r#"{"alg":"x","typ":"Application/Token-Introspection+JWT"}"#, "{}", true, false),
+            (r#"{"alg":"x"}"#, r#"{"token_introspection":{"active":true}}"#, true, false),
+            (r#"{"alg":"x"}"#, r#"{"token_introspection":{"active":false}}"#, true, true),
+            (r#"{"alg":"x"}"#, r#"{"token_introspection":1}"#, true, false),
+            (r#"{"alg":"x"}"#, r#"{"token_introspection":{"active":"false"}}"#, true, false),
             (r#"{"alg":"x"}"#, r#"{"active":true}"#, true, false),
             (r#"{"alg":"x"}"#, r#"{"active":false}"#, true, true),
             (r#"{"alg":"x"}"#, r#"{"active":0}"#, true, false),
-            (
-                r#"{"alg":"x"}"#,
-                r#"{"active":false,"token_introspection":{"active":true}}"#,
-                true,
-                true,
-            ),
+            (r#"{"alg":"x"}"#, r#"{"active":false,"token_introspection":{"active":true}}"#, true, true),
             (r#"{"alg":"x"}"#, r#"{"x":{"active":false}}"#, false, false),
         ];
         for (header, payload, answer, inactive) in table {

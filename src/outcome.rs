@@ -67,3 +67,50 @@ impl CacheStatus {
         }
     }
 }
+
+impl Failure {
+    /// What the variable says of a request that got this instead of an answer.
+    pub fn token_status(&self) -> TokenStatus {
+        match self {
+            Self::Timeout { .. } => TokenStatus::Timeout,
+            Self::Unreachable { .. } | Self::ServerError { .. } | Self::Internal => TokenStatus::Unreachable,
+            Self::Refused { .. } => TokenStatus::Refused,
+            Self::UnexpectedStatus { .. } | Self::Invalid(_) => TokenStatus::InvalidResponse,
+            Self::Overloaded { .. } | Self::PendingLimit => TokenStatus::Overloaded,
+        }
+    }
+
+    /// What the client is told.
+    pub fn refusal(&self) -> Refusal {
+        match self.status() {
+            504 => Refusal::Timeout,
+            503 => Refusal::Overloaded,
+            _ => Refusal::BadGateway,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::introspection::Phase;
+
+    #[test]
+    fn a_failure_says_the_same_in_status_refusal_and_variable() {
+        for (failure, status, refusal, word) in [
+            (Failure::Timeout { phase: Phase::Answer }, 504, Refusal::Timeout, "TIMEOUT"),
+            (Failure::Unreachable { cause: String::new() }, 502, Refusal::BadGateway, "UNREACHABLE"),
+            (Failure::ServerError { status: 500 }, 502, Refusal::BadGateway, "UNREACHABLE"),
+            (Failure::Refused { status: 401, error: None }, 502, Refusal::BadGateway, "REFUSED"),
+            (Failure::UnexpectedStatus { status: 302 }, 502, Refusal::BadGateway, "INVALID_RESPONSE"),
+            (Failure::Overloaded { retry_after: 3 }, 503, Refusal::Overloaded, "OVERLOADED"),
+            (Failure::PendingLimit, 503, Refusal::Overloaded, "OVERLOADED"),
+            (Failure::Internal, 502, Refusal::BadGateway, "UNREACHABLE"),
+        ] {
+            assert_eq!(failure.status(), status, "{failure:?}");
+            assert_eq!(failure.refusal(), refusal, "{failure:?}");
+            assert_eq!(failure.refusal().status(), status, "{failure:?}");
+            assert_eq!(failure.token_status().as_str(), word, "{failure:?}");
+        }
+    }
+}

@@ -246,7 +246,8 @@ pub(crate) mod tests {
         ] {
             assert!(Endpoint::parse(text).is_ok(), "{text}");
         }
-        let refused: &[(&str, fn(&EndpointError) -> bool)] = &[
+        type Expected = fn(&EndpointError) -> bool;
+        let refused: &[(&str, Expected)] = &[
             ("http://", |e| matches!(e, EndpointError::Syntax(_))),
             ("http://:80/", |e| matches!(e, EndpointError::Syntax(_))),
             ("http://as:99999/", |e| {
@@ -291,10 +292,8 @@ pub(crate) mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let auth = ClientAuth::ClientSecretBasic {
-            client_id: "gateway".into(),
-            client_secret: Secret::new("s3cret".into()),
-        };
+        let auth =
+            ClientAuth::ClientSecretBasic { client_id: "gateway".into(), client_secret: Secret::new("s3cret".into()) };
         assert!(!format!("{auth:?}").contains("s3cret"));
     }
 }

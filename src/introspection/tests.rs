@@ -22,11 +22,7 @@ fn profile() -> Profile {
         accept: "application/jwt".to_owned(),
         jwt_members: vec!["phantom_token".to_owned(), "jwt".to_owned()],
         introspection_jwt: IntrospectionJwt::Reject,
-        tls: Tls {
-            verify: true,
-            trusted_certificate: None,
-            server_name: None,
-        },
+        tls: Tls { verify: true, trusted_certificate: None, server_name: None },
         ignore_cache_control: false,
         max_ttl: Duration::from_secs(60),
         inactive_ttl: Duration::from_secs(5),
@@ -38,14 +34,7 @@ fn respond(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Result<
     for (name, value) in fields {
         headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    interpret(
-        &Response {
-            status,
-            headers,
-            body: Bytes::copy_from_slice(body),
-        },
-        &profile(),
-    )
+    interpret(&Response { status, headers, body: Bytes::copy_from_slice(body) }, &profile())
 }
 
 fn raw(body: &str) -> Result<Answer, Failure> {
@@ -53,11 +42,7 @@ fn raw(body: &str) -> Result<Answer, Failure> {
 }
 
 fn json(body: &str) -> Result<Answer, Failure> {
-    respond(
-        200,
-        &[("content-type", "application/json")],
-        body.as_bytes(),
-    )
+    respond(200, &[("content-type", "application/json")], body.as_bytes())
 }
 
 /// `{"active":true` with these members added and a JWT with these claims.
@@ -67,10 +52,7 @@ fn json_with(members: &str, claims: &str) -> Result<Answer, Failure> {
 }
 
 fn active(jwt: &str, exp: Option<i64>) -> Result<Answer, Failure> {
-    Ok(Answer::Active(Active {
-        jwt: jwt.into(),
-        exp,
-    }))
+    Ok(Answer::Active(Active { jwt: jwt.into(), exp }))
 }
 
 fn invalid(why: impl Into<InvalidAnswer>) -> Result<Answer, Failure> {
@@ -87,13 +69,8 @@ fn form() {
     ];
     for (token, encoded) in table {
         let form = request_form(token);
-        assert_eq!(
-            *form,
-            format!("token={encoded}&token_type_hint=access_token")
-        );
-        let pairs: Vec<_> = form_urlencoded::parse(form.as_bytes())
-            .into_owned()
-            .collect();
+        assert_eq!(*form, format!("token={encoded}&token_type_hint=access_token"));
+        let pairs: Vec<_> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
         assert_eq!(pairs[0], ("token".to_owned(), token.to_owned()));
     }
 }
@@ -101,28 +78,14 @@ fn form() {
 #[test]
 fn statuses() {
     let jwt = compact(HEADER, "{}");
-    let with = |status| {
-        respond(
-            status,
-            &[("content-type", "application/jwt")],
-            jwt.as_bytes(),
-        )
-    };
+    let with = |status| respond(status, &[("content-type", "application/jwt")], jwt.as_bytes());
     assert_eq!(with(200), active(&jwt, None));
     assert_eq!(respond(204, &[], b""), STATED);
-    for status in [
-        100, 101, 201, 202, 203, 205, 206, 301, 302, 304, 307, 399, 600, 999, 0,
-    ] {
+    for status in [100, 101, 201, 202, 203, 205, 206, 301, 302, 304, 307, 399, 600, 999, 0] {
         assert_eq!(with(status), Err(Failure::UnexpectedStatus { status }));
     }
     for status in [400, 401, 403, 404, 405, 408, 418, 451, 499] {
-        assert_eq!(
-            with(status),
-            Err(Failure::Refused {
-                status,
-                error: None
-            })
-        );
+        assert_eq!(with(status), Err(Failure::Refused { status, error: None }));
     }
     for status in [500, 501, 502, 504, 599] {
         assert_eq!(with(status), Err(Failure::ServerError { status }));
@@ -133,16 +96,8 @@ fn statuses() {
 fn oauth_errors() {
     let fields = [("content-type", "application/json;charset=utf-8")];
     let table: &[(u16, &str, Option<&str>)] = &[
-        (
-            400,
-            r#"{"error":"invalid_request","error_description":"x"}"#,
-            Some("invalid_request"),
-        ),
-        (
-            401,
-            "\u{feff}{\"error\":\"invalid_client\"}\r\n",
-            Some("invalid_client"),
-        ),
+        (400, r#"{"error":"invalid_request","error_description":"x"}"#, Some("invalid_request")),
+        (401, "\u{feff}{\"error\":\"invalid_client\"}\r\n", Some("invalid_client")),
         (403, r#"{"error":"a\nb"}"#, Some("a\\x0ab")),
         (404, r#"{"error":"invalid_client"}"#, None),
         (401, r#"{"error":1}"#, None),
@@ -154,24 +109,10 @@ fn oauth_errors() {
     for &(status, body, error) in table {
         let error = error.map(str::to_owned);
         let expected = Err(Failure::Refused { status, error });
-        assert_eq!(
-            respond(status, &fields, body.as_bytes()),
-            expected,
-            "{body}"
-        );
+        assert_eq!(respond(status, &fields, body.as_bytes()), expected, "{body}");
     }
-    let html = respond(
-        401,
-        &[("content-type", "text/html")],
-        br#"{"error":"invalid_client"}"#,
-    );
-    assert_eq!(
-        html,
-        Err(Failure::Refused {
-            status: 401,
-            error: None
-        })
-    );
+    let html = respond(401, &[("content-type", "text/html")], br#"{"error":"invalid_client"}"#);
+    assert_eq!(html, Err(Failure::Refused { status: 401, error: None }));
 }
 
 #[test]
@@ -191,10 +132,7 @@ fn overloaded() {
         (None, 1),
     ];
     for (value, retry_after) in table {
-        let fields: Vec<_> = value
-            .map(|value| ("retry-after", value))
-            .into_iter()
-            .collect();
+        let fields: Vec<_> = value.map(|value| ("retry-after", value)).into_iter().collect();
         for status in [429, 503] {
             let expected = Err(Failure::Overloaded { retry_after });
             assert_eq!(respond(status, &fields, b""), expected, "{value:?}");
@@ -228,10 +166,7 @@ fn content_types() {
     ] {
         for content_type in types {
             let fields = [("content-type", content_type)];
-            assert_eq!(
-                respond(200, &fields, bodies.0.as_bytes()),
-                active(&jwt, None)
-            );
+            assert_eq!(respond(200, &fields, bodies.0.as_bytes()), active(&jwt, None));
             assert!(respond(200, &fields, bodies.1.as_bytes()).is_err());
         }
     }
@@ -248,21 +183,13 @@ fn content_types() {
         (&long, &format!("{}...", "x/".repeat(32))),
     ];
     for (content_type, named) in table {
-        let expected = InvalidAnswer::ContentType {
-            content_type: named.to_owned(),
-        };
+        let expected = InvalidAnswer::ContentType { content_type: named.to_owned() };
         let fields = [("content-type", content_type)];
         assert_eq!(respond(200, &fields, object.as_bytes()), invalid(expected));
     }
-    let twice = [
-        ("content-type", "application/json"),
-        ("content-type", "application/jwt"),
-    ];
+    let twice = [("content-type", "application/json"), ("content-type", "application/jwt")];
     for fields in [&twice[..], &[]] {
-        assert_eq!(
-            respond(200, fields, jwt.as_bytes()),
-            invalid(InvalidAnswer::NoContentType)
-        );
+        assert_eq!(respond(200, fields, jwt.as_bytes()), invalid(InvalidAnswer::NoContentType));
     }
 }
 
@@ -270,17 +197,9 @@ fn content_types() {
 fn content_around_the_answer() {
     let jwt = compact(HEADER, "{}");
     let object = format!(r#"{{"active":true,"jwt":"{jwt}"}}"#);
-    for (before, after) in [
-        ("", "\n"),
-        ("\u{feff}", ""),
-        ("\u{feff}", "\r\n"),
-        ("\r\n ", " \t\n"),
-    ] {
+    for (before, after) in [("", "\n"), ("\u{feff}", ""), ("\u{feff}", "\r\n"), ("\r\n ", " \t\n")] {
         assert_eq!(raw(&format!("{before}{jwt}{after}")), active(&jwt, None));
-        assert_eq!(
-            json(&format!("{before}{object}{after}")),
-            active(&jwt, None)
-        );
+        assert_eq!(json(&format!("{before}{object}{after}")), active(&jwt, None));
     }
     for empty in ["", "\n", "\u{feff} \r\n"] {
         assert_eq!(raw(empty), invalid(InvalidAnswer::Empty));
@@ -290,22 +209,11 @@ fn content_around_the_answer() {
     assert_eq!(padded(MAX_BODY), active(&jwt, None));
     assert_eq!(padded(MAX_BODY + 1), invalid(InvalidAnswer::TooLong));
 
-    for (encoding, ok) in [
-        ("identity", true),
-        ("", true),
-        ("Identity, identity", true),
-        ("gzip", false),
-        ("identity, br", false),
-    ] {
-        let fields = [
-            ("content-type", "application/json"),
-            ("content-encoding", encoding),
-        ];
-        assert_eq!(
-            respond(200, &fields, object.as_bytes()).is_ok(),
-            ok,
-            "{encoding}"
-        );
+    for (encoding, ok) in
+        [("identity", true), ("", true), ("Identity, identity", true), ("gzip", false), ("identity, br", false)]
+    {
+        let fields = [("content-type", "application/json"), ("content-encoding", encoding)];
+        assert_eq!(respond(200, &fields, object.as_bytes()).is_ok(), ok, "{encoding}");
     }
 }
 
@@ -313,48 +221,20 @@ fn content_around_the_answer() {
 fn active_comes_first() {
     let table = [
         (r#"{"active":false}"#, STATED),
-        (
-            r#"{"exp":"x","token_type":7,"jwt":[],"active":false}"#,
-            STATED,
-        ),
+        (r#"{"exp":"x","token_type":7,"jwt":[],"active":false}"#, STATED),
         (r#"{"active":false,"cnf":{"jkt":"x"}}"#, STATED),
         ("{}", invalid(InvalidAnswer::NoActive)),
-        (
-            r#"{"jwt":"a.b.c","Active":true}"#,
-            invalid(InvalidAnswer::NoActive),
-        ),
-        (
-            r#"{"active":"true"}"#,
-            invalid(InvalidAnswer::ActiveNotBoolean),
-        ),
-        (
-            r#"{"active":"false"}"#,
-            invalid(InvalidAnswer::ActiveNotBoolean),
-        ),
-        (
-            r#"{"active":null}"#,
-            invalid(InvalidAnswer::ActiveNotBoolean),
-        ),
+        (r#"{"jwt":"a.b.c","Active":true}"#, invalid(InvalidAnswer::NoActive)),
+        (r#"{"active":"true"}"#, invalid(InvalidAnswer::ActiveNotBoolean)),
+        (r#"{"active":"false"}"#, invalid(InvalidAnswer::ActiveNotBoolean)),
+        (r#"{"active":null}"#, invalid(InvalidAnswer::ActiveNotBoolean)),
         (r#"{"active":1}"#, invalid(InvalidAnswer::ActiveNotBoolean)),
-        (
-            r#"{"active":0,"exp":"x"}"#,
-            invalid(InvalidAnswer::ActiveNotBoolean),
-        ),
+        (r#"{"active":0,"exp":"x"}"#, invalid(InvalidAnswer::ActiveNotBoolean)),
         ("[]", invalid(JsonError::NotObject)),
         ("true", invalid(JsonError::NotObject)),
         ("<html>", invalid(JsonError::Syntax { line: 1, column: 1 })),
-        (
-            r#"{"active":false,"active":true}"#,
-            invalid(JsonError::Duplicate {
-                name: "active".to_owned(),
-            }),
-        ),
-        (
-            r#"{"active":true,"x":{"y":1,"y":1}}"#,
-            invalid(JsonError::Duplicate {
-                name: "y".to_owned(),
-            }),
-        ),
+        (r#"{"active":false,"active":true}"#, invalid(JsonError::Duplicate { name: "active".to_owned() })),
+        (r#"{"active":true,"x":{"y":1,"y":1}}"#, invalid(JsonError::Duplicate { name: "y".to_owned() })),
     ];
     for (body, expected) in table {
         assert_eq!(json(body), expected, "{body}");
@@ -369,68 +249,32 @@ fn jwt_members() {
     let (one, two) = (compact(HEADER, r#"{"n":1}"#), compact(HEADER, r#"{"n":2}"#));
     let table = [
         (format!(r#""phantom_token":"{one}""#), active(&one, None)),
-        (
-            format!(r#""jwt":"{two}","phantom_token":"{one}""#),
-            active(&one, None),
-        ),
+        (format!(r#""jwt":"{two}","phantom_token":"{one}""#), active(&one, None)),
         // the first one found counts, usable or not
-        (
-            format!(r#""phantom_token":null,"jwt":"{two}""#),
-            invalid(InvalidAnswer::JwtMemberNotString),
-        ),
-        (
-            format!(r#""phantom_token":"","jwt":"{two}""#),
-            invalid(JwtError::Parts(1)),
-        ),
-        (
-            format!(r#""jwt":["{one}"]"#),
-            invalid(InvalidAnswer::JwtMemberNotString),
-        ),
-        (
-            format!(r#""access_token":"{one}""#),
-            invalid(InvalidAnswer::NoJwtMember),
-        ),
-        (
-            format!(r#""jwt":"{one} ""#),
-            invalid(JwtError::NotBase64url("signature")),
-        ),
-        (
-            format!(r#""jwt":"{one}\r\nX: y""#),
-            invalid(JwtError::NotBase64url("signature")),
-        ),
-        (
-            r#""jwt":"a.b.c.d.e""#.to_owned(),
-            invalid(JwtError::Encrypted),
-        ),
+        (format!(r#""phantom_token":null,"jwt":"{two}""#), invalid(InvalidAnswer::JwtMemberNotString)),
+        (format!(r#""phantom_token":"","jwt":"{two}""#), invalid(JwtError::Parts(1))),
+        (format!(r#""jwt":["{one}"]"#), invalid(InvalidAnswer::JwtMemberNotString)),
+        (format!(r#""access_token":"{one}""#), invalid(InvalidAnswer::NoJwtMember)),
+        (format!(r#""jwt":"{one} ""#), invalid(JwtError::NotBase64url("signature"))),
+        (format!(r#""jwt":"{one}\r\nX: y""#), invalid(JwtError::NotBase64url("signature"))),
+        (r#""jwt":"a.b.c.d.e""#.to_owned(), invalid(JwtError::Encrypted)),
     ];
     for (members, expected) in table {
-        assert_eq!(
-            json(&format!(r#"{{"active":true,{members}}}"#)),
-            expected,
-            "{members}"
-        );
+        assert_eq!(json(&format!(r#"{{"active":true,{members}}}"#)), expected, "{members}");
     }
 }
 
 #[test]
 fn raw_jwts() {
-    let duplicate = JsonError::Duplicate {
-        name: "active".to_owned(),
-    };
+    let duplicate = JsonError::Duplicate { name: "active".to_owned() };
     let table = [
-        (
-            compact(r#"{"alg":"none"}"#, "{}"),
-            invalid(JwtError::NotSigned),
-        ),
+        (compact(r#"{"alg":"none"}"#, "{}"), invalid(JwtError::NotSigned)),
         (compact("{}", "{}"), invalid(JwtError::NoAlgorithm)),
         ("a.b.c.d.e".to_owned(), invalid(JwtError::Encrypted)),
         ("opaque".to_owned(), invalid(JwtError::Parts(1))),
         ("<html>".to_owned(), invalid(JwtError::Parts(1))),
         (r#"{"active":true}"#.to_owned(), invalid(JwtError::Parts(1))),
-        (
-            compact(HEADER, r#"{"active":false,"active":true}"#),
-            invalid(JwtError::Payload(duplicate)),
-        ),
+        (compact(HEADER, r#"{"active":false,"active":true}"#), invalid(JwtError::Payload(duplicate))),
     ];
     for (body, expected) in table {
         assert_eq!(raw(&body), expected, "{body}");
@@ -443,28 +287,12 @@ fn introspection_jwts() {
     let unsigned = r#"{"alg":"none"}"#;
     let rejected = invalid(InvalidAnswer::IntrospectionJwt);
     let table = [
-        (
-            typed,
-            r#"{"token_introspection":{"active":false,"exp":"x"}}"#,
-            STATED,
-        ),
-        (
-            typed,
-            r#"{"token_introspection":{"active":true}}"#,
-            rejected.clone(),
-        ),
+        (typed, r#"{"token_introspection":{"active":false,"exp":"x"}}"#, STATED),
+        (typed, r#"{"token_introspection":{"active":true}}"#, rejected.clone()),
         (typed, r#"{"token_introspection":{}}"#, rejected.clone()),
         (typed, "{}", rejected.clone()),
-        (
-            HEADER,
-            r#"{"token_introspection":{"active":true}}"#,
-            rejected.clone(),
-        ),
-        (
-            HEADER,
-            r#"{"token_introspection":{"active":false}}"#,
-            STATED,
-        ),
+        (HEADER, r#"{"token_introspection":{"active":true}}"#, rejected.clone()),
+        (HEADER, r#"{"token_introspection":{"active":false}}"#, STATED),
         (HEADER, r#"{"token_introspection":null}"#, rejected.clone()),
         (HEADER, r#"{"active":false}"#, STATED),
         (HEADER, r#"{"active":true}"#, rejected.clone()),
@@ -510,20 +338,15 @@ fn kinds_of_token() {
     for (member, bearer) in table {
         let comma = if member.is_empty() { "" } else { "," };
         let claims = format!("{{{member}}}");
-        for result in [
-            json_with(&format!("{comma}{member}"), "{}"),
-            json_with("", &claims),
-            raw(&compact(HEADER, &claims)),
-        ] {
+        for result in
+            [json_with(&format!("{comma}{member}"), "{}"), json_with("", &claims), raw(&compact(HEADER, &claims))]
+        {
             assert_eq!(matches!(result, Ok(Answer::Active(_))), bearer, "{member}");
             assert_eq!(result == NOT_BEARER, !bearer, "{member}");
         }
     }
     // the kind of token is looked at before what else the answer lacks
-    assert_eq!(
-        json(r#"{"active":true,"token_type":"DPoP","exp":"x"}"#),
-        NOT_BEARER
-    );
+    assert_eq!(json(r#"{"active":true,"token_type":"DPoP","exp":"x"}"#), NOT_BEARER);
 }
 
 #[test]
@@ -547,11 +370,9 @@ fn exp_values() {
     ];
     for (value, expected) in table {
         let claims = format!(r#"{{"exp":{value}}}"#);
-        for result in [
-            json_with(&format!(r#","exp":{value}"#), "{}"),
-            json_with("", &claims),
-            raw(&compact(HEADER, &claims)),
-        ] {
+        for result in
+            [json_with(&format!(r#","exp":{value}"#), "{}"), json_with("", &claims), raw(&compact(HEADER, &claims))]
+        {
             match (result, expected) {
                 (Ok(Answer::Active(active)), Some(_)) => {
                     assert_eq!(active.exp, expected, "{value}")
@@ -578,17 +399,7 @@ fn exp_values() {
 fn nothing_secret_is_printed() {
     let jwt = compact(HEADER, r#"{"sub":"hush"}"#);
     let body = Bytes::copy_from_slice(jwt.as_bytes());
-    let response = Response {
-        status: 200,
-        headers: HeaderMap::new(),
-        body,
-    };
-    assert_eq!(
-        format!("{response:?}"),
-        format!("Response {{ status: 200, length: {}, .. }}", jwt.len())
-    );
-    assert_eq!(
-        format!("{:?}", raw(&jwt)),
-        "Ok(Active(Active { exp: None, .. }))"
-    );
+    let response = Response { status: 200, headers: HeaderMap::new(), body };
+    assert_eq!(format!("{response:?}"), format!("Response {{ status: 200, length: {}, .. }}", jwt.len()));
+    assert_eq!(format!("{:?}", raw(&jwt)), "Ok(Active(Active { exp: None, .. }))");
 }

@@ -3,7 +3,7 @@
 //! The access-phase handler, top to bottom: off → declined; waiting → again; decided → carried out; else the credential
 //! is read, the cache looked at, and the request parked if the authorization server has to be asked.
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_uint_t};
 
 use crate::bearer::{self, Credential};
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn access_handler(r: *mut ngx_http_request_t) -> ngx_int_t
     guard(INTERNAL_SERVER_ERROR, || {
         // SAFETY: NGINX calls phase handlers with a live request.
         let r = unsafe { Request::new(r) };
-        access(r).unwrap_or_else(|OutOfMemory| INTERNAL_SERVER_ERROR)
+        access(r).unwrap_or(INTERNAL_SERVER_ERROR)
     })
 }
 
@@ -46,7 +46,7 @@ fn access(r: Request) -> Result<ngx_int_t, OutOfMemory> {
     }
 }
 
-fn decide(r: Request, location: &LocationSettings) -> Result<ngx_int_t, OutOfMemory> {
+fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, OutOfMemory> {
     let record = record_of(r)?;
     if location.preflight != Preflight::Authenticate && is_preflight(r) {
         record.status = Some(TokenStatus::Preflight);
@@ -69,7 +69,7 @@ fn decide(r: Request, location: &LocationSettings) -> Result<ngx_int_t, OutOfMem
     if record.key == Some(key) && !matches!(record.verdict, Verdict::Open) {
         return carry_out(r, location, record);
     }
-    record.token = ngx_str_t { len: token.len(), data: token.as_ptr().cast_mut() };
+    record.set_token(token);
     record.key = Some(key);
     record.verdict = Verdict::Open;
 
@@ -150,12 +150,12 @@ pub fn settle(r: Request, record: &mut Record, outcome: &Outcome, first: bool) -
     Ok(())
 }
 
-fn fail(r: Request, location: &LocationSettings, record: &mut Record, failure: &Failure, first: bool) {
+fn fail(r: Request, location: &'static LocationSettings, record: &mut Record, failure: &Failure, first: bool) {
     // One line at the level of the fault for an exchange; who else waited for it says so only at `info`.
     let level = if first { Level::Error } else { Level::Info };
     let log = r.log();
     if log.enabled(level) {
-        let fingerprint = r.main_conf().seed.fingerprint(record.token.as_bytes());
+        let fingerprint = r.main_conf().seed.fingerprint(record.token().as_bytes());
         let endpoint = location.profile.profile.endpoint.url();
         log.write(level, format_args!("introspection of token {fingerprint} at \"{endpoint}\" failed: {failure}"));
     }
@@ -166,7 +166,7 @@ fn report_inactive(r: Request, record: &Record, reason: Inactive, fresh: bool) {
     let level = if fresh && reason == Inactive::Expired { Level::Warn } else { Level::Info };
     let log = r.log();
     if log.enabled(level) {
-        let fingerprint = r.main_conf().seed.fingerprint(record.token.as_bytes());
+        let fingerprint = r.main_conf().seed.fingerprint(record.token().as_bytes());
         match reason {
             Inactive::Stated => log.write(level, format_args!("token {fingerprint} is not active")),
             Inactive::Expired => log.write(
@@ -182,7 +182,7 @@ fn report_inactive(r: Request, record: &Record, reason: Inactive, fresh: bool) {
 
 fn refuse(
     r: Request,
-    location: &LocationSettings,
+    location: &'static LocationSettings,
     record: &mut Record,
     status: TokenStatus,
     refusal: Refusal,
@@ -192,7 +192,7 @@ fn refuse(
 }
 
 /// Carries the record's verdict out in this location.
-fn carry_out(r: Request, location: &LocationSettings, record: &mut Record) -> Result<ngx_int_t, OutOfMemory> {
+fn carry_out(r: Request, location: &'static LocationSettings, record: &mut Record) -> Result<ngx_int_t, OutOfMemory> {
     match record.verdict {
         Verdict::Forward(value) => {
             if let Some(mut header) = r.authorization() {
@@ -217,7 +217,7 @@ fn carry_out(r: Request, location: &LocationSettings, record: &mut Record) -> Re
             }
             let status = refusal.status();
             Context::refused(r, record, status.into(), refusal.body())?;
-            Ok(status.into())
+            Ok(status as ngx_int_t)
         }
         Verdict::Open => Ok(INTERNAL_SERVER_ERROR),
     }

@@ -6,7 +6,7 @@
 
 use std::fmt::{Arguments, Write};
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_int_t, ngx_log_t, ngx_uint_t};
 
 /// NGINX's levels, in NGINX's order.

@@ -1,0 +1,22 @@
+//! The NGINX side: all of the module's `unsafe` code, and none of its decisions.
+//!
+//! Everything here runs on the thread of NGINX's event loop.
+
+/// Constants that nginx-sys leaves out: see `build.rs`.
+#[allow(non_camel_case_types)]
+mod bindings {
+    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+}
+mod config;
+mod directives;
+mod handler;
+mod log;
+pub mod module;
+mod pending;
+mod record;
+mod refusal_filter;
+mod request;
+mod thread;
+mod variables;
+mod wakeup;
+mod worker_process;

@@ -6,7 +6,7 @@
 
 use std::ptr::{self, NonNull};
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_event_t, ngx_int_t, ngx_msec_t, ngx_uint_t};
 
 use crate::exchange::Outcome;

@@ -7,7 +7,7 @@
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_str_t, ngx_table_elt_t};
 
 use crate::challenge::Refusal;
@@ -39,8 +39,8 @@ pub enum Verdict {
 pub struct Record {
     /// The `Authorization` header's value as it came.
     pub original: ngx_str_t,
-    /// The token in it; empty when there is none.
-    pub token: ngx_str_t,
+    /// The token in it.
+    token: ngx_str_t,
     /// What the verdict is about, once a token was looked at.
     pub key: Option<Key>,
     /// What was decided about `key`.
@@ -101,6 +101,17 @@ impl Record {
             cleanup = current.next;
         }
         None
+    }
+
+    /// Remembers which part of the header is the token.
+    pub fn set_token(&mut self, token: &str) {
+        self.token = ngx_str_t { len: token.len(), data: token.as_ptr().cast_mut() };
+    }
+
+    /// The token the client sent; empty when there is none.
+    pub fn token(&self) -> &str {
+        // `bearer` has found it to be ASCII
+        std::str::from_utf8(self.token.as_bytes()).unwrap_or_default()
     }
 
     /// The request goes on with this `Authorization` value.

@@ -3,17 +3,18 @@
 //! Where NGINX would send its built-in page for a refusal of this module, JSON takes the page's place. An `error_page`
 //! needs no treatment: its redirect wipes the module's context, and what it leads to is sent as it is.
 
-use std::sync::OnceLock;
+use std::cell::Cell;
 
-use nginx_sys as ngx;
-use ngx::{ngx_chain_t, ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_uint_t};
+use ::ngx::ffi as ngx;
+use ngx::{ngx_buf_t, ngx_chain_t, ngx_http_request_t, ngx_int_t};
 
 use super::log::{FAILED, guard};
 use super::pending::{Context, State};
 use super::request::{Request, static_str};
+use super::thread::EventLoop;
 
-static NEXT_HEADER: OnceLock<ngx::ngx_http_output_header_filter_pt> = OnceLock::new();
-static NEXT_BODY: OnceLock<ngx::ngx_http_output_body_filter_pt> = OnceLock::new();
+static NEXT_HEADER: EventLoop<Cell<ngx::ngx_http_output_header_filter_pt>> = EventLoop::new(Cell::new(None));
+static NEXT_BODY: EventLoop<Cell<ngx::ngx_http_output_body_filter_pt>> = EventLoop::new(Cell::new(None));
 
 const JSON: &str = "application/json";
 
@@ -21,15 +22,112 @@ const JSON: &str = "application/json";
 ///
 /// # Safety
 ///
-/// To be called once per configuration, from `postconfiguration`.
+/// To be called once for each configuration, from `postconfiguration`.
 pub unsafe fn install() {
-    // The filters below are functions of NGINX and of modules loaded before this one. A reload builds the same chain.
-    // SAFETY: written by modules while the configuration is read, on this thread.
-    NEXT_HEADER.get_or_init(|| unsafe { ngx::ngx_http_top_header_filter });
+    // SAFETY: modules read and write the tops of the chains while the configuration is read, on this thread.
+    NEXT_HEADER.set(unsafe { ngx::ngx_http_top_header_filter });
     // SAFETY: as above.
-    NEXT_BODY.get_or_init(|| unsafe { ngx::ngx_http_top_body_filter });
+    NEXT_BODY.set(unsafe { ngx::ngx_http_top_body_filter });
     // SAFETY: as above.
     unsafe { ngx::ngx_http_top_header_filter = Some(header_filter) };
     // SAFETY: as above.
     unsafe { ngx::ngx_http_top_body_filter = Some(body_filter) };
+}
+
+unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard((), || {
+        // SAFETY: NGINX calls filters with a live request.
+        let request = unsafe { Request::new(r) };
+        if let Some(body) = refusal_to_send(request) {
+            // SAFETY: the request is live, and nothing else refers to its response headers now.
+            let headers = unsafe { &mut (*r).headers_out };
+            headers.content_type = static_str(JSON);
+            headers.content_type_len = JSON.len();
+            headers.content_type_lowcase = std::ptr::null_mut();
+            headers.charset = ngx::ngx_str_t::empty();
+            headers.content_length_n = body.len() as ngx::off_t;
+            let length = std::mem::replace(&mut headers.content_length, std::ptr::null_mut());
+            if !length.is_null() {
+                // SAFETY: the header is an element of the response's list; 0 is "do not send it".
+                unsafe { (*length).hash = 0 };
+            }
+        }
+    });
+    match NEXT_HEADER.get() {
+        // SAFETY: the filter that was on top when ours was installed, called as NGINX calls filters.
+        Some(next) => unsafe { next(r) },
+        None => FAILED,
+    }
+}
+
+/// The content that takes the place of NGINX's page, if this response is one.
+fn refusal_to_send(r: Request) -> Option<&'static str> {
+    if !r.is_main() {
+        return None;
+    }
+    match &mut Context::of(r)?.state {
+        State::Refused { status, body, replacing } if r.response_status() == *status => {
+            *replacing = true;
+            Some(body)
+        }
+        _ => None,
+    }
+}
+
+unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
+    let next = |chain| match NEXT_BODY.get() {
+        // SAFETY: the filter that was on top when ours was installed, called as NGINX calls filters.
+        Some(next) => unsafe { next(r, chain) },
+        None => FAILED,
+    };
+    let replacement = guard(Err(FAILED), || {
+        if chain.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: NGINX calls filters with a live request.
+        let request = unsafe { Request::new(r) };
+        replacement(request, chain)
+    });
+    match replacement {
+        Ok(None) => next(chain),
+        Ok(Some(replacement)) => next(replacement),
+        Err(failed) => failed,
+    }
+}
+
+/// The chain to send instead of `chain`, which is marked as sent.
+fn replacement(r: Request, chain: *mut ngx_chain_t) -> Result<Option<*mut ngx_chain_t>, ngx_int_t> {
+    let body = match Context::of(r) {
+        Some(Context { state: State::Refused { body, replacing: true, .. }, .. }) if r.is_main() => *body,
+        _ => return Ok(None),
+    };
+    let mut last = false;
+    let mut link = chain;
+    while !link.is_null() {
+        // SAFETY: chains are linked until null, and each link has a buffer.
+        let current = unsafe { &*link };
+        // SAFETY: as above.
+        let buffer = unsafe { &mut *current.buf };
+        buffer.pos = buffer.last;
+        buffer.file_pos = buffer.file_last;
+        last |= buffer.last_buf() != 0;
+        link = current.next;
+    }
+    if !last {
+        // The rest of the page is still to come.
+        return Ok(Some(std::ptr::null_mut()));
+    }
+    // SAFETY: every field of a buffer may be zero.
+    let mut buffer: ngx_buf_t = unsafe { std::mem::zeroed() };
+    buffer.pos = body.as_ptr().cast_mut();
+    buffer.last = body.as_bytes().as_ptr_range().end.cast_mut();
+    buffer.start = buffer.pos;
+    buffer.end = buffer.last;
+    buffer.set_memory(1);
+    buffer.set_last_buf(1);
+    buffer.set_last_in_chain(1);
+    let buffer = r.allocate(buffer).map_err(|_| FAILED)?;
+    let link = ngx_chain_t { buf: buffer.as_ptr(), next: std::ptr::null_mut() };
+    let link = r.allocate(link).map_err(|_| FAILED)?;
+    Ok(Some(link.as_ptr()))
 }

@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_connection_t, ngx_http_request_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t};
 
 use super::config::{LocationSettings, MainConf};
@@ -147,8 +147,17 @@ impl Request {
         Ok(place)
     }
 
+    /// The status of the response being sent.
+    pub fn response_status(self) -> ngx_uint_t {
+        self.raw().headers_out.status
+    }
+
     /// Adds a header to the response. `key` and `value` must live as long as the request.
-    pub fn add_response_header(self, key: ngx_str_t, value: ngx_str_t) -> Result<NonNull<ngx_table_elt_t>, OutOfMemory> {
+    pub fn add_response_header(
+        self,
+        key: ngx_str_t,
+        value: ngx_str_t,
+    ) -> Result<NonNull<ngx_table_elt_t>, OutOfMemory> {
         // SAFETY: the list belongs to the live request.
         let header = unsafe { ngx::ngx_list_push(&raw mut (*self.as_ptr()).headers_out.headers) };
         let header = NonNull::new(header.cast::<ngx_table_elt_t>()).ok_or(OutOfMemory)?;
@@ -196,7 +205,7 @@ impl Request {
 
 fn module_index() -> usize {
     // SAFETY: NGINX numbers modules before it creates any request and not again while it serves.
-    unsafe { (*(&raw const ngx_http_phantom_token_module)).ctx_index }
+    unsafe { ngx_http_phantom_token_module.ctx_index }
 }
 
 /// The elements of a list of headers.
@@ -228,4 +237,10 @@ unsafe fn list_elements(list: *const ngx::ngx_list_t) -> impl Iterator<Item = *m
 /// A string that lives as long as the program.
 pub const fn static_str(text: &'static str) -> ngx_str_t {
     ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
+}
+
+/// A string that lives as long as the program and ends in NUL: NGINX compares names of directives and of their values
+/// as C strings.
+pub const fn static_cstr(text: &'static std::ffi::CStr) -> ngx_str_t {
+    ngx_str_t { len: text.count_bytes(), data: text.as_ptr().cast_mut().cast() }
 }

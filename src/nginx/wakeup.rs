@@ -5,7 +5,7 @@
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use ngx::{ngx_connection_t, ngx_event_t, ngx_int_t};
 
 use super::log::{FAILED, guard};
@@ -72,6 +72,7 @@ unsafe extern "C" fn on_wakeup(event: *mut ngx_event_t) {
     // SAFETY: the event lives as long as the worker's connections.
     let armed = guard(FAILED, || unsafe { ngx::ngx_handle_read_event(event, 0) });
     if armed != ngx::NGX_OK as ngx_int_t {
-        super::log::Log::cycle().write(super::log::Level::Alert, format_args!("cannot watch the introspection thread any longer"));
+        super::log::Log::cycle()
+            .write(super::log::Level::Alert, format_args!("cannot watch the introspection thread any longer"));
     }
 }

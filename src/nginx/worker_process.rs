@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nginx_sys as ngx;
+use ::ngx::ffi as ngx;
 use zeroize::Zeroizing;
 
 use crate::cache::Now;
@@ -19,24 +19,32 @@ use crate::exchange::{Begun, Exchange, Outcome};
 use crate::flight::{FlightId, WaiterId};
 use crate::introspection::{Failure, Inactive};
 use crate::key::Key;
-use crate::worker::{Completion, Job, JobControl, Worker};
+use crate::settings::ClientSettings;
+use crate::worker::{self, Completion, Job, JobControl, Worker};
 
 use super::config::{LocationSettings, ProfileHandle};
 use super::log::{Log, log};
 use super::pending::{self, Parked};
+use super::thread::EventLoop;
 
-/// A cell for what belongs to the event loop's thread.
-struct EventLoop<T>(RefCell<T>);
-
-// SAFETY: NGINX runs every callback of a module on the one thread of the process that runs the event loop, and the
-// introspection thread has no access to this module's statics.
-unsafe impl<T> Sync for EventLoop<T> {}
-
-static STATE: EventLoop<Option<WorkerProcess>> = EventLoop(RefCell::new(None));
+static STATE: EventLoop<RefCell<Option<WorkerProcess>>> = EventLoop::new(RefCell::new(None));
 
 struct InFlight {
     control: Arc<JobControl>,
     profile: Arc<ProfileHandle>,
+    client: Arc<ClientSettings>,
+}
+
+impl InFlight {
+    fn job(&self, flight: FlightId, token: &str) -> Job {
+        Job {
+            id: flight.0,
+            profile: Arc::clone(&self.profile.profile),
+            client: Arc::clone(&self.client),
+            token: Zeroizing::new(token.to_owned()),
+            control: Arc::clone(&self.control),
+        }
+    }
 }
 
 struct WorkerProcess {
@@ -46,6 +54,10 @@ struct WorkerProcess {
     ready: VecDeque<Ready>,
     worker: Option<Worker>,
 }
+
+/// How much later than the last waiter the exchange itself gives up, milliseconds: the waiters' timers decide, on the
+/// event loop's clock, and whoever may still join finds the exchange alive.
+const GRACE: u64 = 100;
 
 /// An outcome on its way to one of those who wait for it.
 struct Ready {
@@ -78,7 +90,7 @@ pub fn clock() -> Now {
 
 /// Sets the worker up. Without `worker` every token that is not cached is answered with 502.
 pub fn start(cache_size: usize, worker: Option<Worker>) {
-    *STATE.0.borrow_mut() = Some(WorkerProcess {
+    *STATE.borrow_mut() = Some(WorkerProcess {
         exchange: Exchange::new(cache_size),
         parked: HashMap::new(),
         next_waiter: 1,
@@ -89,7 +101,7 @@ pub fn start(cache_size: usize, worker: Option<Worker>) {
 
 /// Takes the worker down; the introspection thread is given 200 ms.
 pub fn stop() {
-    let state = STATE.0.borrow_mut().take();
+    let state = STATE.borrow_mut().take();
     if let Some(worker) = state.and_then(|state| state.worker) {
         worker.shutdown();
     }
@@ -97,7 +109,7 @@ pub fn stop() {
 
 /// What the cache says of a token; `hit` is called with the JWT.
 pub fn lookup<R>(key: &Key, now: Now, hit: impl FnOnce(&str) -> R) -> Option<Result<R, Inactive>> {
-    let mut state = STATE.0.borrow_mut();
+    let mut state = STATE.borrow_mut();
     match state.as_mut()?.exchange.lookup(key, now)? {
         Begun::Hit(active) => Some(Ok(hit(&active.jwt))),
         Begun::Refused(reason) => Some(Err(reason)),
@@ -107,33 +119,27 @@ pub fn lookup<R>(key: &Key, now: Now, hit: impl FnOnce(&str) -> R) -> Option<Res
 
 /// Has a new waiter wait for the answer about `token`; begins an exchange if none is under way.
 pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Waiting {
-    let mut state = STATE.0.borrow_mut();
+    let mut state = STATE.borrow_mut();
     let Some(WorkerProcess { exchange, next_waiter, worker: Some(worker), .. }) = state.as_mut() else {
         return Waiting::Failed(Failure::Internal);
     };
     let waiter = WaiterId(*next_waiter);
     *next_waiter += 1;
     let control = || InFlight {
-        control: Arc::new(JobControl::new(location.policy.timeout)),
+        control: Arc::new(JobControl::new(location.policy.timeout.saturating_add(GRACE))),
         profile: Arc::clone(&location.profile),
+        client: Arc::clone(&location.client),
     };
     match exchange.wait(key, waiter, location.policy, now, control) {
         Begun::Wait { flight, limit } => {
             if let Some(in_flight) = exchange.control(flight) {
-                in_flight.control.extend(limit);
+                in_flight.control.extend(limit.saturating_add(GRACE));
             }
             Waiting::For { waiter, flight, coalesced: true }
         }
         Begun::Ask(flight) => {
             let Some(in_flight) = exchange.control(flight) else { return Waiting::Failed(Failure::Internal) };
-            let job = Job {
-                id: flight.0,
-                profile: Arc::clone(&location.profile.profile),
-                client: Arc::clone(&location.client),
-                token: Zeroizing::new(token.to_owned()),
-                control: Arc::clone(&in_flight.control),
-            };
-            if worker.submit(job).is_err() {
+            if worker.submit(in_flight.job(flight, token)).is_err() {
                 exchange.answer(flight, Err(Failure::Internal), location.profile.bounds, now);
                 return Waiting::Failed(Failure::Internal);
             }
@@ -146,14 +152,14 @@ pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Wai
 
 /// Remembers where a waiter is parked.
 pub fn parked(waiter: WaiterId, place: NonNull<Parked>) {
-    if let Some(state) = STATE.0.borrow_mut().as_mut() {
+    if let Some(state) = STATE.borrow_mut().as_mut() {
         state.parked.insert(waiter, place);
     }
 }
 
 /// A waiter waits no longer.
 pub fn leave(flight: FlightId, waiter: WaiterId) {
-    if let Some(state) = STATE.0.borrow_mut().as_mut() {
+    if let Some(state) = STATE.borrow_mut().as_mut() {
         state.parked.remove(&waiter);
         if let Some(in_flight) = state.exchange.leave(flight, waiter) {
             in_flight.control.abandon();
@@ -164,7 +170,7 @@ pub fn leave(flight: FlightId, waiter: WaiterId) {
 /// Takes what the introspection thread has finished and resumes those who waited. Runs requests: nothing may be borrowed.
 pub fn deliver_completions() {
     let mut completions = VecDeque::new();
-    if let Some(WorkerProcess { worker: Some(worker), .. }) = STATE.0.borrow_mut().as_mut() {
+    if let Some(WorkerProcess { worker: Some(worker), .. }) = STATE.borrow_mut().as_mut() {
         worker.take(&mut completions);
     }
     for completion in completions {
@@ -180,11 +186,25 @@ pub fn deliver_completions() {
 fn land(completion: Completion) {
     let now = clock();
     let flight = FlightId(completion.id);
-    let mut state = STATE.0.borrow_mut();
-    let Some(WorkerProcess { exchange, ready, .. }) = state.as_mut() else { return };
+    let mut state = STATE.borrow_mut();
+    let Some(WorkerProcess { exchange, ready, parked, worker, .. }) = state.as_mut() else { return };
     let Some(in_flight) = exchange.control(flight) else { return };
     let profile = Arc::clone(&in_flight.profile);
-    let Some(landed) = exchange.answer(flight, completion.result, profile.bounds, now) else { return };
+    let result = match completion.outcome {
+        worker::Outcome::Done(result) => result,
+        worker::Outcome::Abandoned => {
+            // The thread passed the job over because nobody waited; somebody may have come since.
+            let token = exchange.first_waiter(flight).and_then(|waiter| parked.get(&waiter)).map(|place| {
+                // SAFETY: the worker forgets a parked request when it is abandoned, so this one is still parked.
+                unsafe { place.as_ref() }.record().token()
+            });
+            match (token, worker) {
+                (Some(token), Some(worker)) if worker.submit(in_flight.job(flight, token)).is_ok() => return,
+                _ => Err(Failure::Internal),
+            }
+        }
+    };
+    let Some(landed) = exchange.answer(flight, result, profile.bounds, now) else { return };
     if landed.storing_forbidden && !profile.noticed.swap(true, Ordering::Relaxed) {
         log!(
             Log::cycle(),
@@ -196,7 +216,12 @@ fn land(completion: Completion) {
     }
     if landed.waiters.is_empty() {
         if let Outcome::Fail(failure) = &landed.outcome {
-            log!(Log::cycle(), Info, "introspection at \"{}\" nobody waits for failed: {failure}", profile.profile.endpoint.url());
+            log!(
+                Log::cycle(),
+                Info,
+                "introspection at \"{}\" nobody waits for failed: {failure}",
+                profile.profile.endpoint.url()
+            );
         }
     }
     let outcome = Rc::new(landed.outcome);
@@ -208,7 +233,7 @@ fn land(completion: Completion) {
 }
 
 fn next_ready() -> Option<(NonNull<Parked>, Ready)> {
-    let mut state = STATE.0.borrow_mut();
+    let mut state = STATE.borrow_mut();
     let WorkerProcess { ready, parked, .. } = state.as_mut()?;
     loop {
         let next = ready.pop_front()?;

@@ -1,0 +1,480 @@
+//! What do the directives of a location, and of those around it, amount to?
+//!
+//! NGINX keeps a [`LocationConf`] for every block and merges them from the outside in. A merged location that is on gets
+//! [`LocationSettings`], which is all that requests read. Profiles and clients are interned: ten thousand locations of
+//! one authorization server share one of each.
+
+use std::collections::HashMap;
+use std::ffi::{c_char, c_void};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ::ngx::ffi as ngx;
+use ngx::{ngx_conf_t, ngx_flag_t, ngx_http_request_t, ngx_int_t, ngx_msec_t, ngx_uint_t};
+
+use crate::challenge::Challenge;
+use crate::client;
+use crate::exchange::{Bounds, Policy};
+use crate::key::{KeyMaker, Seed};
+use crate::settings::{
+    ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
+};
+
+use super::bindings;
+use super::log::{Level, Log, guard};
+use super::module::ngx_http_phantom_token_module;
+
+/// A value and the place in the configuration that it came from.
+#[derive(Debug, Clone)]
+pub struct Set<T> {
+    /// The value.
+    pub value: T,
+    /// `FILE:LINE`
+    pub place: String,
+}
+
+/// What one block says. Fields of NGINX's own types are filled by its own slots.
+pub struct LocationConf {
+    pub(super) enable: ngx_flag_t,
+    pub(super) enable_place: Option<String>,
+    pub(super) endpoint: Option<Set<Endpoint>>,
+    pub(super) client_id: Option<Set<String>>,
+    pub(super) client_secret: Option<(String, Set<Secret>)>,
+    pub(super) accept: Option<String>,
+    pub(super) jwt_members: Option<Vec<String>>,
+    pub(super) connect_timeout: ngx_msec_t,
+    pub(super) timeout: ngx_msec_t,
+    pub(super) keepalive: ngx_int_t,
+    pub(super) max_pending: ngx_int_t,
+    pub(super) ssl_verify: ngx_flag_t,
+    pub(super) ssl_trusted_certificate: Option<TrustedCertificate>,
+    pub(super) ssl_name: Option<String>,
+    pub(super) cache: ngx_flag_t,
+    pub(super) cache_max_ttl: ngx_msec_t,
+    pub(super) cache_inactive_ttl: ngx_msec_t,
+    pub(super) ignore_cache_control: ngx_flag_t,
+    pub(super) realm: Option<String>,
+    pub(super) scopes: Option<String>,
+    pub(super) scope: Vec<String>,
+    pub(super) preflight: ngx_uint_t,
+    settings: Option<LocationSettings>,
+}
+
+const UNSET: isize = ngx::NGX_CONF_UNSET as isize;
+const UNSET_UINT: ngx_uint_t = bindings::NGX_CONF_UNSET_UINT as ngx_uint_t;
+const UNSET_SIZE: usize = bindings::NGX_CONF_UNSET_SIZE as usize;
+const UNSET_MSEC: ngx_msec_t = bindings::NGX_CONF_UNSET_MSEC as ngx_msec_t;
+
+/// `phantom_token_preflight`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preflight {
+    /// Answered with 204.
+    NoContent = 0,
+    /// Left to the other access rules, and to the API.
+    Forward = 1,
+    /// Treated like any request.
+    Authenticate = 2,
+}
+
+/// A profile, and what is derived from it once.
+pub struct ProfileHandle {
+    /// The profile.
+    pub profile: Arc<Profile>,
+    /// Makes its cache keys.
+    pub keys: KeyMaker,
+    /// Its bounds on lifetimes.
+    pub bounds: Bounds,
+    /// This process has said that the endpoint's headers forbid caching.
+    pub noticed: AtomicBool,
+}
+
+/// What a protected location amounts to.
+pub struct LocationSettings {
+    /// What an answer is worth here.
+    pub profile: Arc<ProfileHandle>,
+    /// With which client the endpoint is asked.
+    pub client: Arc<ClientSettings>,
+    /// Cache, deadline and limit of this location.
+    pub policy: Policy,
+    /// What a refused client is told.
+    pub challenge: Challenge,
+    /// Treatment of CORS preflights.
+    pub preflight: Preflight,
+}
+
+/// The module's part of the `http` block.
+pub struct MainConf {
+    pub(super) cache_size: usize,
+    /// Key of all keyed hashes.
+    pub seed: Seed,
+    /// Index of `$http_authorization`.
+    pub http_authorization: usize,
+    profiles: HashMap<Arc<Profile>, Arc<ProfileHandle>>,
+    clients: HashMap<Arc<ClientSettings>, Arc<ClientSettings>>,
+}
+
+const DEFAULT_CACHE_SIZE: usize = 16 << 20;
+
+/// The least that a cache of any use takes: an eighth of it still holds refusals, the rest a few large JWTs.
+pub const MIN_CACHE_SIZE: usize = 256 << 10;
+
+impl MainConf {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self { cache_size: UNSET_SIZE, seed, http_authorization: 0, profiles: HashMap::new(), clients: HashMap::new() }
+    }
+
+    /// `phantom_token_cache_size`, bytes.
+    pub fn cache_size(&self) -> usize {
+        if self.cache_size == UNSET_SIZE { DEFAULT_CACHE_SIZE } else { self.cache_size }
+    }
+
+    /// Whether any location is protected.
+    pub fn is_used(&self) -> bool {
+        !self.profiles.is_empty()
+    }
+
+    fn profile(&mut self, profile: Profile) -> Arc<ProfileHandle> {
+        if let Some(known) = self.profiles.get(&profile) {
+            return Arc::clone(known);
+        }
+        let profile = Arc::new(profile);
+        let handle = Arc::new(ProfileHandle {
+            keys: KeyMaker::new(&self.seed, &profile),
+            bounds: Bounds { max_ttl: profile.max_ttl, inactive_ttl: profile.inactive_ttl },
+            noticed: AtomicBool::new(false),
+            profile: Arc::clone(&profile),
+        });
+        self.profiles.insert(profile, Arc::clone(&handle));
+        handle
+    }
+
+    fn client(&mut self, settings: ClientSettings) -> Result<Arc<ClientSettings>, String> {
+        if let Some(known) = self.clients.get(&settings) {
+            return Ok(Arc::clone(known));
+        }
+        client::check(&settings)?;
+        let client = Arc::new(settings);
+        self.clients.insert(Arc::clone(&client), Arc::clone(&client));
+        Ok(client)
+    }
+}
+
+impl LocationConf {
+    fn new() -> Self {
+        Self {
+            enable: UNSET,
+            enable_place: None,
+            endpoint: None,
+            client_id: None,
+            client_secret: None,
+            accept: None,
+            jwt_members: None,
+            connect_timeout: UNSET_MSEC,
+            timeout: UNSET_MSEC,
+            keepalive: UNSET,
+            max_pending: UNSET,
+            ssl_verify: UNSET,
+            ssl_trusted_certificate: None,
+            ssl_name: None,
+            cache: UNSET,
+            cache_max_ttl: UNSET_MSEC,
+            cache_inactive_ttl: UNSET_MSEC,
+            ignore_cache_control: UNSET,
+            realm: None,
+            scopes: None,
+            scope: Vec::new(),
+            preflight: UNSET_UINT,
+            settings: None,
+        }
+    }
+
+    /// Takes from the block around what this one leaves open.
+    fn inherit(&mut self, outer: &Self) {
+        fn slot<T: Copy + PartialEq>(inner: &mut T, outer: T, unset: T, default: T) {
+            if *inner == unset {
+                *inner = if outer == unset { default } else { outer };
+            }
+        }
+        fn option<T: Clone>(inner: &mut Option<T>, outer: &Option<T>) {
+            if inner.is_none() {
+                inner.clone_from(outer);
+            }
+        }
+        slot(&mut self.enable, outer.enable, UNSET, 0);
+        option(&mut self.enable_place, &outer.enable_place);
+        option(&mut self.endpoint, &outer.endpoint);
+        option(&mut self.client_id, &outer.client_id);
+        option(&mut self.client_secret, &outer.client_secret);
+        option(&mut self.accept, &outer.accept);
+        option(&mut self.jwt_members, &outer.jwt_members);
+        slot(&mut self.connect_timeout, outer.connect_timeout, UNSET_MSEC, 2_000);
+        slot(&mut self.timeout, outer.timeout, UNSET_MSEC, 5_000);
+        slot(&mut self.keepalive, outer.keepalive, UNSET, 32);
+        slot(&mut self.max_pending, outer.max_pending, UNSET, 1024);
+        slot(&mut self.ssl_verify, outer.ssl_verify, UNSET, 1);
+        option(&mut self.ssl_trusted_certificate, &outer.ssl_trusted_certificate);
+        option(&mut self.ssl_name, &outer.ssl_name);
+        slot(&mut self.cache, outer.cache, UNSET, 1);
+        slot(&mut self.cache_max_ttl, outer.cache_max_ttl, UNSET_MSEC, 60_000);
+        slot(&mut self.cache_inactive_ttl, outer.cache_inactive_ttl, UNSET_MSEC, 5_000);
+        slot(&mut self.ignore_cache_control, outer.ignore_cache_control, UNSET, 0);
+        option(&mut self.realm, &outer.realm);
+        // The two spellings of the challenge's scope are one setting: a block that uses either overrides both.
+        if self.scopes.is_none() && self.scope.is_empty() {
+            self.scopes.clone_from(&outer.scopes);
+            self.scope.clone_from(&outer.scope);
+        }
+        slot(&mut self.preflight, outer.preflight, UNSET_UINT, Preflight::NoContent as usize);
+    }
+
+    /// What a merged block that is on amounts to; the error is a sentence about the configuration.
+    fn settings(&self, main: &mut MainConf, log: Log) -> Result<LocationSettings, String> {
+        let on = self.enable_place.as_deref().unwrap_or("an included file");
+        let Some(endpoint) = &self.endpoint else {
+            return Err(format!(
+                "\"phantom_token on\" in {on} applies to a location with no \"phantom_token_introspection_endpoint\""
+            ));
+        };
+        let client_auth = match (&self.client_id, &self.client_secret) {
+            (Some(id), Some((_, secret))) => {
+                ClientAuth::ClientSecretBasic { client_id: id.value.clone(), client_secret: secret.value.clone() }
+            }
+            (None, None) => ClientAuth::None,
+            (Some(id), None) => {
+                return Err(format!(
+                    "\"phantom_token_client_id\" {} in {} needs \"phantom_token_client_secret\" or \
+                     \"phantom_token_client_secret_file\"",
+                    id.value, id.place
+                ));
+            }
+            (None, Some((_, secret))) => {
+                return Err(format!("the client secret in {} needs \"phantom_token_client_id\"", secret.place));
+            }
+        };
+        let tls = Tls {
+            verify: self.ssl_verify != 0,
+            trusted_certificate: self.ssl_trusted_certificate.clone(),
+            server_name: self.ssl_name.clone(),
+        };
+        let client = ClientSettings {
+            endpoint: endpoint.value.clone(),
+            tls: tls.clone(),
+            connect_timeout: Duration::from_millis(self.connect_timeout as u64),
+            keepalive: self.keepalive as usize,
+        };
+        let url = endpoint.value.url();
+        let profiles_before = main.profiles.len();
+        let profile = main.profile(Profile {
+            endpoint: endpoint.value.clone(),
+            client_auth,
+            accept: self.accept.clone().unwrap_or_else(|| "application/jwt".into()),
+            jwt_members: self.jwt_members.clone().unwrap_or_else(|| vec!["phantom_token".into(), "jwt".into()]),
+            introspection_jwt: IntrospectionJwt::Reject,
+            tls,
+            ignore_cache_control: self.ignore_cache_control != 0,
+            max_ttl: Duration::from_millis(self.cache_max_ttl as u64),
+            inactive_ttl: Duration::from_millis(self.cache_inactive_ttl as u64),
+        });
+        if main.profiles.len() > profiles_before {
+            if endpoint.value.is_plain_remote() {
+                log.write(
+                    Level::Warn,
+                    format_args!(
+                        "\"phantom_token_introspection_endpoint\" \"{url}\" in {} sends tokens and credentials \
+                         unencrypted over the network; use https",
+                        endpoint.place
+                    ),
+                );
+            }
+            if matches!(profile.profile.client_auth, ClientAuth::None) {
+                log.write(
+                    Level::Warn,
+                    format_args!(
+                        "\"phantom_token_introspection_endpoint\" \"{url}\" in {} is asked without client credentials; \
+                         set \"phantom_token_client_id\" and \"phantom_token_client_secret_file\"",
+                        endpoint.place
+                    ),
+                );
+            }
+        }
+        let client = main.client(client).map_err(|error| {
+            format!("\"phantom_token_introspection_endpoint\" \"{url}\" in {}: {error}", endpoint.place)
+        })?;
+        let scope = match &self.scopes {
+            Some(scopes) => Some(scopes.clone()),
+            None if self.scope.is_empty() => None,
+            None => Some(self.scope.join(" ")),
+        };
+        let challenge = Challenge::new(self.realm.as_deref().unwrap_or("api"), scope.as_deref())
+            .map_err(|error| format!("the challenge of \"phantom_token on\" in {on} is invalid: {error}"))?;
+        Ok(LocationSettings {
+            profile,
+            client,
+            policy: Policy {
+                cache: self.cache != 0,
+                timeout: self.timeout as u64,
+                max_pending: self.max_pending as usize,
+            },
+            challenge,
+            preflight: match self.preflight {
+                0 => Preflight::NoContent,
+                1 => Preflight::Forward,
+                _ => Preflight::Authenticate,
+            },
+        })
+    }
+}
+
+/// Reads a file that a directive names, relative to the configuration's directory.
+///
+/// # Safety
+///
+/// `cf` must be the context of the running callback.
+pub unsafe fn read_file(cf: *mut ngx_conf_t, name: &str, limit: u64) -> Result<Vec<u8>, String> {
+    let path = if name.starts_with('/') {
+        PathBuf::from(name)
+    } else {
+        // SAFETY: `cf` is valid by the caller's promise, and the cycle has a prefix.
+        let prefix = unsafe { (*(*cf).cycle).conf_prefix };
+        PathBuf::from(String::from_utf8_lossy(prefix.as_bytes()).into_owned()).join(name)
+    };
+    let describe = |error: std::io::Error| format!("cannot be read: {}: {error}", path.display());
+    let file = std::fs::File::open(&path).map_err(describe)?;
+    if !file.metadata().map_err(describe)?.is_file() {
+        return Err(format!("is not a file: {}", path.display()));
+    }
+    let mut content = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, limit + 1), &mut content).map_err(describe)?;
+    if content.len() as u64 > limit {
+        return Err(format!("is larger than {limit} bytes: {}", path.display()));
+    }
+    Ok(content)
+}
+
+/// Puts a value into the configuration's pool, to be dropped with it.
+unsafe fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
+    unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
+        // SAFETY: `keep` wrote a `T` there, and a pool runs its cleanups once.
+        guard((), || unsafe { data.cast::<T>().drop_in_place() });
+    }
+    const { assert!(align_of::<T>() <= ngx::NGX_ALIGNMENT) };
+    // SAFETY: NGINX calls this with a valid `cf`.
+    let cleanup = unsafe { ngx::ngx_pool_cleanup_add((*cf).pool, size_of::<T>()) };
+    if cleanup.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the cleanup has room for a `T`.
+    let place = unsafe { (*cleanup).data };
+    // SAFETY: as above, and aligned by the assertion.
+    unsafe { place.cast::<T>().write(value) };
+    // SAFETY: as above.
+    unsafe { (*cleanup).handler = Some(drop_value::<T>) };
+    place
+}
+
+/// `create_main_conf`
+pub unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
+    guard(std::ptr::null_mut(), || {
+        let seed = match super::module::seed() {
+            Ok(seed) => seed,
+            Err(error) => {
+                // SAFETY: NGINX calls this with a valid `cf`.
+                let log = unsafe { Log::new((*cf).log) };
+                log.write(Level::Emerg, format_args!("no random numbers to be had: {error}"));
+                return std::ptr::null_mut();
+            }
+        };
+        // SAFETY: NGINX calls this with a valid `cf`.
+        unsafe { keep(cf, MainConf::new(seed)) }
+    })
+}
+
+/// `create_loc_conf`
+pub unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: NGINX calls this with a valid `cf`.
+    guard(std::ptr::null_mut(), || unsafe { keep(cf, LocationConf::new()) })
+}
+
+/// `merge_loc_conf`
+pub unsafe extern "C" fn merge_location(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_char {
+    guard(super::directives::FAILED, || {
+        // SAFETY: both were made by `create_location`, and are different blocks'.
+        let outer = unsafe { &*outer.cast::<LocationConf>() };
+        // SAFETY: as above.
+        let inner = unsafe { &mut *inner.cast::<LocationConf>() };
+        inner.inherit(outer);
+        if inner.enable == 0 {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: NGINX calls this with a valid `cf`.
+        let log = unsafe { Log::new((*cf).log) };
+        // SAFETY: as above; no other reference to it is alive.
+        let main = unsafe { main_of_conf(cf) };
+        match inner.settings(main, log) {
+            Ok(settings) => {
+                inner.settings = Some(settings);
+                std::ptr::null_mut()
+            }
+            Err(message) => {
+                log.write(Level::Emerg, format_args!("{message}"));
+                super::directives::FAILED
+            }
+        }
+    })
+}
+
+fn module_index() -> usize {
+    // SAFETY: NGINX has numbered the module before it calls it.
+    unsafe { ngx_http_phantom_token_module.ctx_index }
+}
+
+/// Settings of the location a request is in.
+///
+/// # Safety
+///
+/// `r` must be live; the result must not outlive it.
+pub unsafe fn location_of(r: *mut ngx_http_request_t) -> Option<&'static LocationSettings> {
+    // SAFETY: a live request is in a location, which has a structure from `create_location`.
+    let conf = unsafe { *(*r).loc_conf.add(module_index()) }.cast::<LocationConf>();
+    // SAFETY: as above; nothing changes it once the configuration is read.
+    unsafe { (*conf).settings.as_ref() }
+}
+
+/// The main configuration of a request.
+///
+/// # Safety
+///
+/// `r` must be live; the result must not outlive it.
+pub unsafe fn main_of(r: *mut ngx_http_request_t) -> &'static MainConf {
+    // SAFETY: every request has a main configuration, with a structure from `create_main`.
+    unsafe { &*(*(*r).main_conf.add(module_index())).cast::<MainConf>() }
+}
+
+/// The main configuration being read.
+///
+/// # Safety
+///
+/// `cf` must be the context of a running configuration callback; the reference must be the only one.
+pub unsafe fn main_of_conf(cf: *mut ngx_conf_t) -> &'static mut MainConf {
+    // SAFETY: while the `http` block is read, `ctx` is its context, where `create_main` has put our part.
+    let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
+    // SAFETY: as above.
+    unsafe { &mut *(*(*context).main_conf.add(module_index())).cast::<MainConf>() }
+}
+
+/// The main configuration of a cycle, if it has an `http` block.
+///
+/// # Safety
+///
+/// `cycle` must be a running cycle.
+pub unsafe fn main_of_cycle(cycle: *mut ngx::ngx_cycle_t) -> Option<&'static MainConf> {
+    // SAFETY: a cycle has a context slot for every module, null where its block is absent.
+    let context = unsafe { *(*cycle).conf_ctx.add(ngx::ngx_http_module.index) }.cast::<ngx::ngx_http_conf_ctx_t>();
+    if context.is_null() {
+        return None;
+    }
+    // SAFETY: as in `main_of`.
+    Some(unsafe { &*(*(*context).main_conf.add(module_index())).cast::<MainConf>() })
+}

@@ -1,0 +1,410 @@
+//! Which directives are there, where may they stand, and which values are refused?
+//!
+//! What can be known of a value alone is checked here, while the line is read, so that NGINX adds file and line to the
+//! message. What depends on several directives is checked in [`super::config`], when blocks are merged.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::mem::offset_of;
+use std::ptr;
+
+use ::ngx::ffi as ngx;
+use ngx::{ngx_command_t, ngx_conf_enum_t, ngx_conf_num_bounds_t, ngx_conf_post_t, ngx_conf_t, ngx_msec_t, ngx_str_t};
+
+use crate::challenge::Challenge;
+use crate::settings::{Endpoint, Secret, TrustedCertificate};
+
+use super::bindings::NGX_CONF_ERROR;
+use super::config::{self, LocationConf, MIN_CACHE_SIZE, MainConf, Preflight, Set};
+use super::log::{Level, conf_error, guard};
+use super::request::static_cstr;
+use super::thread::EventLoop;
+
+/// `NGX_CONF_ERROR`
+pub const FAILED: *mut c_char = ptr::without_provenance_mut(NGX_CONF_ERROR as usize);
+
+const OK: *mut c_char = ptr::null_mut();
+const DUPLICATE: &CStr = c"is duplicate";
+
+/// A client secret file larger than this is not one.
+const MAX_SECRET: u64 = 64 << 10;
+/// A file of CA certificates larger than this is not one.
+const MAX_CERTIFICATES: u64 = 16 << 20;
+
+type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+
+const EVERYWHERE: u32 =
+    ngx::NGX_HTTP_MAIN_CONF | ngx::NGX_HTTP_SRV_CONF | ngx::NGX_HTTP_LOC_CONF | ngx::NGX_HTTP_LMT_CONF;
+
+const fn command(name: &'static CStr, arguments: u32, set: Setter, offset: usize) -> ngx_command_t {
+    ngx_command_t {
+        name: static_cstr(name),
+        type_: (EVERYWHERE | arguments) as usize,
+        set: Some(set),
+        conf: ngx::NGX_HTTP_LOC_CONF_OFFSET,
+        offset,
+        post: ptr::null_mut(),
+    }
+}
+
+const fn checked(mut command: ngx_command_t, post: *const c_void) -> ngx_command_t {
+    command.post = post.cast_mut();
+    command
+}
+
+const FLAG: u32 = ngx::NGX_CONF_FLAG;
+const ONE: u32 = ngx::NGX_CONF_TAKE1;
+const SOME: u32 = ngx::NGX_CONF_1MORE;
+
+static POSITIVE_TIME: EventLoop<ngx_conf_post_t> =
+    EventLoop::new(ngx_conf_post_t { post_handler: Some(positive_time) });
+static KEEPALIVE: EventLoop<ngx_conf_num_bounds_t> = EventLoop::new(bounds(0, 65_535));
+static MAX_PENDING: EventLoop<ngx_conf_num_bounds_t> = EventLoop::new(bounds(1, 1_000_000));
+static PREFLIGHT: EventLoop<[ngx_conf_enum_t; 4]> = EventLoop::new([
+    ngx_conf_enum_t { name: static_cstr(c"no_content"), value: Preflight::NoContent as usize },
+    ngx_conf_enum_t { name: static_cstr(c"forward"), value: Preflight::Forward as usize },
+    ngx_conf_enum_t { name: static_cstr(c"authenticate"), value: Preflight::Authenticate as usize },
+    ngx_conf_enum_t { name: ngx_str_t::empty(), value: 0 },
+]);
+
+const fn bounds(low: isize, high: isize) -> ngx_conf_num_bounds_t {
+    ngx_conf_num_bounds_t { post_handler: Some(ngx::ngx_conf_check_num_bounds), low, high }
+}
+
+/// The module's command table.
+pub static COMMANDS: EventLoop<[ngx_command_t; 24]> = EventLoop::new([
+    command(c"phantom_token", FLAG, set_enable, offset_of!(LocationConf, enable)),
+    command(c"phantom_token_introspection_endpoint", ONE, set_endpoint, 0),
+    command(c"phantom_token_client_id", ONE, set_client_id, 0),
+    command(c"phantom_token_client_secret", ONE, set_client_secret, 0),
+    command(c"phantom_token_client_secret_file", ONE, set_client_secret_file, 0),
+    command(c"phantom_token_accept", ONE, set_accept, 0),
+    command(c"phantom_token_jwt_member", SOME, set_jwt_member, 0),
+    checked(
+        command(
+            c"phantom_token_connect_timeout",
+            ONE,
+            ngx::ngx_conf_set_msec_slot,
+            offset_of!(LocationConf, connect_timeout),
+        ),
+        (&raw const POSITIVE_TIME).cast(),
+    ),
+    checked(
+        command(c"phantom_token_timeout", ONE, ngx::ngx_conf_set_msec_slot, offset_of!(LocationConf, timeout)),
+        (&raw const POSITIVE_TIME).cast(),
+    ),
+    checked(
+        command(c"phantom_token_keepalive", ONE, ngx::ngx_conf_set_num_slot, offset_of!(LocationConf, keepalive)),
+        (&raw const KEEPALIVE).cast(),
+    ),
+    checked(
+        command(c"phantom_token_max_pending", ONE, ngx::ngx_conf_set_num_slot, offset_of!(LocationConf, max_pending)),
+        (&raw const MAX_PENDING).cast(),
+    ),
+    command(c"phantom_token_ssl_verify", FLAG, ngx::ngx_conf_set_flag_slot, offset_of!(LocationConf, ssl_verify)),
+    command(c"phantom_token_ssl_trusted_certificate", ONE, set_ssl_trusted_certificate, 0),
+    command(c"phantom_token_ssl_name", ONE, set_ssl_name, 0),
+    ngx_command_t {
+        name: static_cstr(c"phantom_token_cache_size"),
+        type_: (ngx::NGX_HTTP_MAIN_CONF | ONE) as usize,
+        set: Some(set_cache_size),
+        conf: ngx::NGX_HTTP_MAIN_CONF_OFFSET,
+        offset: offset_of!(MainConf, cache_size),
+        post: ptr::null_mut(),
+    },
+    command(c"phantom_token_cache", FLAG, ngx::ngx_conf_set_flag_slot, offset_of!(LocationConf, cache)),
+    command(c"phantom_token_cache_max_ttl", ONE, ngx::ngx_conf_set_msec_slot, offset_of!(LocationConf, cache_max_ttl)),
+    command(
+        c"phantom_token_cache_inactive_ttl",
+        ONE,
+        ngx::ngx_conf_set_msec_slot,
+        offset_of!(LocationConf, cache_inactive_ttl),
+    ),
+    command(
+        c"phantom_token_ignore_cache_control",
+        FLAG,
+        ngx::ngx_conf_set_flag_slot,
+        offset_of!(LocationConf, ignore_cache_control),
+    ),
+    command(c"phantom_token_realm", ONE, set_realm, 0),
+    command(c"phantom_token_scopes", ONE, set_scopes, 0),
+    command(c"phantom_token_scope", SOME, set_scope, 0),
+    checked(
+        command(c"phantom_token_preflight", ONE, ngx::ngx_conf_set_enum_slot, offset_of!(LocationConf, preflight)),
+        (&raw const PREFLIGHT).cast(),
+    ),
+    ngx_command_t::empty(),
+]);
+
+/// Why a directive is refused.
+enum Refused {
+    /// It stands twice in the block.
+    Duplicate,
+    /// It cannot stand beside another.
+    Beside(&'static str),
+    /// Its value, the n-th argument, is wrong.
+    Value(usize, String),
+}
+
+/// A directive being read.
+struct Directive<'a> {
+    arguments: Vec<&'a str>,
+    place: String,
+    cf: *mut ngx_conf_t,
+}
+
+impl Directive<'_> {
+    fn value(&self) -> &str {
+        self.arguments[1]
+    }
+
+    fn set<T>(&self, value: T) -> Set<T> {
+        Set { value, place: self.place.clone() }
+    }
+}
+
+/// Reads a directive into its block by `read`, and says what is wrong with it.
+unsafe fn read(
+    cf: *mut ngx_conf_t,
+    conf: *mut c_void,
+    read: impl FnOnce(&mut LocationConf, &Directive<'_>) -> Result<(), Refused>,
+) -> *mut c_char {
+    guard(FAILED, || {
+        // SAFETY: NGINX passes the directive's words as an array of strings.
+        let words = unsafe { (*(*cf).args).as_slice::<ngx_str_t>() };
+        let name = String::from_utf8_lossy(words[0].as_bytes());
+        let mut arguments = Vec::with_capacity(words.len());
+        for word in words {
+            match std::str::from_utf8(word.as_bytes()) {
+                Ok(word) => arguments.push(word),
+                Err(_) => {
+                    // SAFETY: `cf` is NGINX's.
+                    unsafe {
+                        conf_error(Level::Emerg, cf, format_args!("a value of \"{name}\" directive is not UTF-8"))
+                    };
+                    return FAILED;
+                }
+            }
+        }
+        // SAFETY: `cf` is NGINX's.
+        let directive = Directive { arguments, place: unsafe { place(cf) }, cf };
+        // SAFETY: the command table says that this directive belongs to a location configuration.
+        let conf = unsafe { &mut *conf.cast::<LocationConf>() };
+        match read(conf, &directive) {
+            Ok(()) => OK,
+            Err(Refused::Duplicate) => DUPLICATE.as_ptr().cast_mut(),
+            Err(Refused::Beside(other)) => {
+                // SAFETY: `cf` is NGINX's.
+                unsafe {
+                    conf_error(
+                        Level::Emerg,
+                        cf,
+                        format_args!("\"{name}\" directive is duplicate: \"{other}\" is set too"),
+                    );
+                }
+                FAILED
+            }
+            Err(Refused::Value(n, why)) => {
+                let value = directive.arguments[n];
+                // SAFETY: `cf` is NGINX's.
+                unsafe {
+                    conf_error(
+                        Level::Emerg,
+                        cf,
+                        format_args!("invalid value \"{value}\" in \"{name}\" directive: {why}"),
+                    )
+                };
+                FAILED
+            }
+        }
+    })
+}
+
+/// `FILE:LINE` of what is being read.
+unsafe fn place(cf: *mut ngx_conf_t) -> String {
+    // SAFETY: `cf` is NGINX's.
+    let file = unsafe { (*cf).conf_file };
+    if file.is_null() {
+        return "command line".into();
+    }
+    // SAFETY: as above.
+    let name = unsafe { (*file).file.name };
+    // SAFETY: as above.
+    let line = unsafe { (*file).line };
+    format!("{}:{line}", String::from_utf8_lossy(name.as_bytes()))
+}
+
+fn put<T>(slot: &mut Option<T>, value: T) -> Result<(), Refused> {
+    if slot.is_some() {
+        return Err(Refused::Duplicate);
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+macro_rules! setter {
+    ($name:ident, |$conf:ident, $directive:ident| $body:block) => {
+        unsafe extern "C" fn $name(cf: *mut ngx_conf_t, _cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
+            fn value($conf: &mut LocationConf, $directive: &Directive<'_>) -> Result<(), Refused> $body
+            // SAFETY: NGINX calls setters with the directive being read and its block's configuration.
+            unsafe { read(cf, conf, value) }
+        }
+    };
+}
+
+unsafe extern "C" fn set_enable(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
+    // SAFETY: called as NGINX calls it.
+    let result = unsafe { ngx::ngx_conf_set_flag_slot(cf, cmd, conf) };
+    if result == OK {
+        // SAFETY: `cf` is NGINX's, and `conf` a location's.
+        guard((), || unsafe { (*conf.cast::<LocationConf>()).enable_place = Some(place(cf)) });
+    }
+    result
+}
+
+setter!(set_endpoint, |conf, directive| {
+    let text = directive.value();
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if !matches!(scheme.as_deref(), Some("http" | "https")) {
+        return Err(Refused::Value(1, "it is not an \"http://\" or \"https://\" URL".into()));
+    }
+    let endpoint = Endpoint::parse(text).map_err(|error| Refused::Value(1, error.to_string()))?;
+    put(&mut conf.endpoint, directive.set(endpoint))
+});
+
+setter!(set_client_id, |conf, directive| {
+    let id = directive.value();
+    // RFC 6749 appendix A.1: client-id = *VSCHAR
+    if id.is_empty() || !id.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+        return Err(Refused::Value(1, "it is not one or more printable ASCII characters".into()));
+    }
+    put(&mut conf.client_id, directive.set(id.to_owned()))
+});
+
+setter!(set_client_secret, |conf, directive| {
+    if directive.value().is_empty() {
+        return Err(Refused::Value(1, "it is empty".into()));
+    }
+    put_secret(conf, directive, directive.value().to_owned(), "phantom_token_client_secret_file")
+});
+
+setter!(set_client_secret_file, |conf, directive| {
+    // SAFETY: `cf` is NGINX's.
+    let content = unsafe { config::read_file(directive.cf, directive.value(), MAX_SECRET) };
+    let content = zeroize::Zeroizing::new(content.map_err(|error| Refused::Value(1, format!("the file {error}")))?);
+    let text = std::str::from_utf8(&content).map_err(|_| Refused::Value(1, "the file is not UTF-8".into()))?;
+    let secret = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if secret.is_empty() {
+        return Err(Refused::Value(1, "the file is empty".into()));
+    }
+    put_secret(conf, directive, secret.to_owned(), "phantom_token_client_secret")
+});
+
+fn put_secret(
+    conf: &mut LocationConf,
+    directive: &Directive<'_>,
+    secret: String,
+    other: &'static str,
+) -> Result<(), Refused> {
+    let name = directive.arguments[0];
+    match &conf.client_secret {
+        Some((earlier, _)) if earlier == name => Err(Refused::Duplicate),
+        Some(_) => Err(Refused::Beside(other)),
+        None => {
+            conf.client_secret = Some((name.to_owned(), directive.set(Secret::new(secret))));
+            Ok(())
+        }
+    }
+}
+
+setter!(set_accept, |conf, directive| {
+    let accept = directive.value();
+    // RFC 9110 §5.5: field-value, here without obs-text
+    if accept.is_empty() || !accept.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) || accept.trim() != accept {
+        return Err(Refused::Value(1, "it is no value of an \"Accept\" header".into()));
+    }
+    put(&mut conf.accept, accept.to_owned())
+});
+
+setter!(set_jwt_member, |conf, directive| {
+    let members = &directive.arguments[1..];
+    for (i, member) in members.iter().enumerate() {
+        if member.is_empty() {
+            return Err(Refused::Value(i + 1, "it is empty".into()));
+        }
+        if members[..i].contains(member) {
+            return Err(Refused::Value(i + 1, "it is named twice".into()));
+        }
+    }
+    put(&mut conf.jwt_members, members.iter().map(|member| (*member).to_owned()).collect())
+});
+
+setter!(set_ssl_trusted_certificate, |conf, directive| {
+    let path = directive.value();
+    // SAFETY: `cf` is NGINX's.
+    let pem = unsafe { config::read_file(directive.cf, path, MAX_CERTIFICATES) };
+    let pem = pem.map_err(|error| Refused::Value(1, format!("the file {error}")))?;
+    let certificate = TrustedCertificate { path: path.to_owned(), pem: pem.into() };
+    crate::tls::check_trusted_certificate(&certificate).map_err(|error| Refused::Value(1, error))?;
+    put(&mut conf.ssl_trusted_certificate, certificate)
+});
+
+setter!(set_ssl_name, |conf, directive| {
+    let name = directive.value();
+    crate::tls::check_server_name(name).map_err(|error| Refused::Value(1, error))?;
+    put(&mut conf.ssl_name, name.to_owned())
+});
+
+setter!(set_realm, |conf, directive| {
+    let realm = directive.value();
+    Challenge::new(realm, None).map_err(|error| Refused::Value(1, error.to_string()))?;
+    put(&mut conf.realm, realm.to_owned())
+});
+
+setter!(set_scopes, |conf, directive| {
+    let scopes = directive.value();
+    Challenge::new("", Some(scopes)).map_err(|error| Refused::Value(1, error.to_string()))?;
+    put(&mut conf.scopes, scopes.to_owned())
+});
+
+setter!(set_scope, |conf, directive| {
+    for (i, scope) in directive.arguments.iter().enumerate().skip(1) {
+        if scope.contains(' ') {
+            return Err(Refused::Value(i, "it is more than one scope; use \"phantom_token_scopes\"".into()));
+        }
+        Challenge::new("", Some(scope)).map_err(|error| Refused::Value(i, error.to_string()))?;
+        conf.scope.push((*scope).to_owned());
+    }
+    Ok(())
+});
+
+unsafe extern "C" fn set_cache_size(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
+    // SAFETY: called as NGINX calls it.
+    let result = unsafe { ngx::ngx_conf_set_size_slot(cf, cmd, conf) };
+    // SAFETY: the command table says that this directive belongs to the main configuration.
+    if result == OK && unsafe { (*conf.cast::<MainConf>()).cache_size } < MIN_CACHE_SIZE {
+        let least = MIN_CACHE_SIZE >> 10;
+        // SAFETY: `cf` is NGINX's, and the directive has an argument.
+        unsafe {
+            let value = *(*(*cf).args).as_slice::<ngx_str_t>().get_unchecked(1);
+            let value = String::from_utf8_lossy(value.as_bytes());
+            conf_error(
+                Level::Emerg,
+                cf,
+                format_args!(
+                    "invalid value \"{value}\" in \"phantom_token_cache_size\" directive: it is less than {least}k"
+                ),
+            );
+        }
+        return FAILED;
+    }
+    result
+}
+
+/// Refuses a time of zero, which would let nothing succeed.
+unsafe extern "C" fn positive_time(_cf: *mut ngx_conf_t, _post: *mut c_void, value: *mut c_void) -> *mut c_char {
+    // SAFETY: NGINX passes the place of the time it has just parsed.
+    if unsafe { *value.cast::<ngx_msec_t>() } == 0 {
+        return c"must be greater than 0".as_ptr().cast_mut();
+    }
+    OK
+}

@@ -1,0 +1,186 @@
+//! What does NGINX know of this module, and when does it call it?
+//!
+//! `load_module` finds the three lists at the end of this file and through them the module. Configuration callbacks run
+//! in the master, process callbacks in each worker.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use ::ngx::ffi as ngx;
+use ngx::{ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t};
+
+use crate::key::Seed;
+use crate::worker::Worker;
+
+use super::config;
+use super::directives::COMMANDS;
+use super::handler::access_handler;
+use super::log::{FAILED, Level, Log, guard};
+use super::request::static_str;
+use super::thread::EventLoop;
+use super::wakeup::Wakeup;
+use super::{refusal_filter, variables, worker_process};
+
+const OK: ngx_int_t = ngx::NGX_OK as ngx_int_t;
+
+static SEED: EventLoop<Cell<Option<Seed>>> = EventLoop::new(Cell::new(None));
+static WAKEUP: EventLoop<Cell<Option<Wakeup>>> = EventLoop::new(Cell::new(None));
+
+/// The hash key, drawn once by the master and kept over reloads: a token's fingerprint stays the same.
+pub fn seed() -> Result<Seed, getrandom::Error> {
+    if let Some(seed) = SEED.get() {
+        return Ok(seed);
+    }
+    let seed = Seed::draw()?;
+    SEED.set(Some(seed));
+    Ok(seed)
+}
+
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: NGINX calls this with a valid `cf`.
+    guard(FAILED, || unsafe { variables::add(cf) })
+}
+
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard(FAILED, || {
+        // SAFETY: NGINX calls this with a valid `cf`; no other reference is alive.
+        let main = unsafe { config::main_of_conf(cf) };
+        if !main.is_used() {
+            return OK;
+        }
+        let mut name = static_str("http_authorization");
+        // SAFETY: `cf` is valid, and NGINX keeps the name only as long as it lives, which is for ever.
+        let index = unsafe { ngx::ngx_http_get_variable_index(cf, &raw mut name) };
+        let Ok(index) = usize::try_from(index) else { return FAILED };
+        main.http_authorization = index;
+        // SAFETY: this is `postconfiguration`, called once for each configuration.
+        unsafe { refusal_filter::install() };
+        // SAFETY: as above.
+        unsafe { install_access_handler(cf) }
+    })
+}
+
+/// Handlers of a phase run from the last to the first. Ours goes to the front of the array, so that whoever `allow`,
+/// `deny`, `auth_basic` or `auth_request` turn away costs no introspection.
+unsafe fn install_access_handler(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: while the `http` block is read, `ctx` is its context.
+    let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
+    // SAFETY: the core module is there and numbered.
+    let core = unsafe { *(*context).main_conf.add(ngx::ngx_http_core_module.ctx_index) };
+    let core = core.cast::<ngx::ngx_http_core_main_conf_t>();
+    // SAFETY: the core module's configuration has a list for every phase.
+    let handlers = unsafe { &raw mut (*core).phases[ngx::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize].handlers };
+    // SAFETY: NGINX initialises the lists before it calls `postconfiguration`.
+    if unsafe { ngx::ngx_array_push(handlers) }.is_null() {
+        return FAILED;
+    }
+    // SAFETY: as above; the array holds handlers, the last of them not yet written, and a handler may be null.
+    let elements = unsafe { (*handlers).elts }.cast::<ngx::ngx_http_handler_pt>();
+    // SAFETY: as above.
+    let earlier = unsafe { (*handlers).nelts } - 1;
+    // SAFETY: `earlier` elements move one place up, into the place just made.
+    unsafe { ptr::copy(elements, elements.add(1), earlier) };
+    // SAFETY: the first place is now free.
+    unsafe { elements.write(Some(access_handler)) };
+    OK
+}
+
+/// Runs in workers, and in the cache manager and loader, which serve no requests.
+unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    guard(OK, || {
+        // SAFETY: NGINX sets it before it calls any module.
+        let process = unsafe { ngx::ngx_process } as u32;
+        if process != ngx::NGX_PROCESS_WORKER && process != ngx::NGX_PROCESS_SINGLE {
+            return OK;
+        }
+        // SAFETY: NGINX calls this with the running cycle.
+        let Some(main) = (unsafe { config::main_of_cycle(cycle) }) else { return OK };
+        if !main.is_used() {
+            return OK;
+        }
+        // What a panic says may hold what a request sent: only its place is printed, to the error log.
+        std::panic::set_hook(Box::new(|panic| {
+            if let Some(place) = panic.location() {
+                eprintln!("phantom token: panicked at {place}: this is a bug of the module");
+            }
+        }));
+        // A worker that cannot ask still serves everything else, and refuses what it cannot ask about.
+        let worker = start_worker().map_err(|error| {
+            Log::cycle().write(Level::Crit, format_args!("cannot start the introspection client: {error}"));
+        });
+        worker_process::start(main.cache_size(), worker.ok());
+        OK
+    })
+}
+
+fn start_worker() -> Result<Worker, String> {
+    let worker = Worker::spawn().map_err(|error| error.to_string())?;
+    match Wakeup::watch(std::os::fd::AsRawFd::as_raw_fd(&worker.wake_fd())) {
+        Ok(wakeup) => {
+            WAKEUP.set(Some(wakeup));
+            Ok(worker)
+        }
+        Err(_) => {
+            worker.shutdown();
+            Err("\"worker_connections\" are not enough".into())
+        }
+    }
+}
+
+unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
+    guard((), || {
+        if let Some(wakeup) = WAKEUP.take() {
+            wakeup.forget();
+        }
+        worker_process::stop();
+    });
+}
+
+static MODULE_CONTEXT: EventLoop<ngx_http_module_t> = EventLoop::new(ngx_http_module_t {
+    preconfiguration: Some(preconfiguration),
+    postconfiguration: Some(postconfiguration),
+    create_main_conf: Some(config::create_main),
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: Some(config::create_location),
+    merge_loc_conf: Some(config::merge_location),
+});
+
+/// The module.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static mut ngx_http_phantom_token_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw const MODULE_CONTEXT).cast::<c_void>().cast_mut(),
+    commands: (&raw const COMMANDS).cast::<ngx::ngx_command_t>().cast_mut(),
+    type_: ngx::NGX_HTTP_MODULE as usize,
+    init_process: Some(init_process),
+    exit_process: Some(exit_process),
+    ..ngx_module_t::default()
+};
+
+/// Pointers in the lists below, which NGINX reads and does not write.
+#[repr(transparent)]
+pub struct List<const N: usize>([*const c_void; N]);
+
+// SAFETY: nobody writes to them.
+unsafe impl<const N: usize> Sync for List<N> {}
+
+const NAME: *const c_char = c"ngx_http_phantom_token_module".as_ptr();
+
+/// The modules in this file.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static ngx_modules: List<2> = List([(&raw const ngx_http_phantom_token_module).cast(), ptr::null()]);
+
+/// Their names.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static ngx_module_names: List<2> = List([NAME.cast(), ptr::null()]);
+
+/// Where they belong: as `auto/module` has it for an HTTP_AUX_FILTER. Placed before NGINX's own modules, the filters
+/// would be lost, for those assign the top of the chain.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static ngx_module_order: List<3> = List([NAME.cast(), c"ngx_http_copy_filter_module".as_ptr().cast(), ptr::null()]);

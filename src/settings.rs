@@ -48,9 +48,7 @@ pub enum EndpointError {
     #[error("the scheme is neither \"http\" nor \"https\"")]
     Scheme,
     /// It carries a user name or a password.
-    #[error(
-        "it contains user information; use \"phantom_token_client_id\" and \"phantom_token_client_secret\""
-    )]
+    #[error("it contains user information; use \"phantom_token_client_id\" and \"phantom_token_client_secret\"")]
     UserInfo,
     /// It has a fragment.
     #[error("it contains a fragment")]
@@ -83,10 +81,7 @@ impl Endpoint {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(EndpointError::Scheme);
         }
-        if !url.username().is_empty()
-            || url.password().is_some()
-            || Self::authority(text).contains('@')
-        {
+        if !url.username().is_empty() || url.password().is_some() || Self::authority(text).contains('@') {
             return Err(EndpointError::UserInfo);
         }
         if url.fragment().is_some() {
@@ -225,11 +220,7 @@ pub(crate) mod tests {
             accept: "application/jwt".into(),
             jwt_members: vec!["phantom_token".into(), "jwt".into()],
             introspection_jwt: IntrospectionJwt::Reject,
-            tls: Tls {
-                verify: true,
-                trusted_certificate: None,
-                server_name: None,
-            },
+            tls: Tls { verify: true, trusted_certificate: None, server_name: None },
             ignore_cache_control: false,
             max_ttl: Duration::from_secs(60),
             inactive_ttl: Duration::from_secs(5),
@@ -250,15 +241,11 @@ pub(crate) mod tests {
         let refused: &[(&str, Expected)] = &[
             ("http://", |e| matches!(e, EndpointError::Syntax(_))),
             ("http://:80/", |e| matches!(e, EndpointError::Syntax(_))),
-            ("http://as:99999/", |e| {
-                matches!(e, EndpointError::Syntax(_))
-            }),
+            ("http://as:99999/", |e| matches!(e, EndpointError::Syntax(_))),
             ("http://[::1/", |e| matches!(e, EndpointError::Syntax(_))),
             ("ftp://as/", |e| *e == EndpointError::Scheme),
             ("https://user@as/", |e| *e == EndpointError::UserInfo),
-            ("https://user:password@as/", |e| {
-                *e == EndpointError::UserInfo
-            }),
+            ("https://user:password@as/", |e| *e == EndpointError::UserInfo),
             ("https://@as/", |e| *e == EndpointError::UserInfo),
             ("https://as/#x", |e| *e == EndpointError::Fragment),
             ("https://as/#", |e| *e == EndpointError::Fragment),
@@ -282,11 +269,7 @@ pub(crate) mod tests {
             ("http://[::1]/", false),
             ("http://localhost:8080/", false),
         ] {
-            assert_eq!(
-                Endpoint::parse(text).unwrap().is_plain_remote(),
-                expected,
-                "{text}"
-            );
+            assert_eq!(Endpoint::parse(text).unwrap().is_plain_remote(), expected, "{text}");
         }
     }
 

@@ -253,7 +253,29 @@ fn failure(error: reqwest::Error) -> Failure {
 /// The root cause: what is around it repeats the URL or says no more than "error sending request".
 fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
-    chain(&error).last().map_or_else(String::new, ToString::to_string)
+    let root = chain(&error).last().map_or_else(String::new, ToString::to_string);
+    match chain(&error).find_map(tls_advice) {
+        Some(advice) => format!("{root}; {advice}"),
+        None => root,
+    }
+}
+
+/// What to do about a certificate that is not accepted.
+fn tls_advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    use rustls::CertificateError as Certificate;
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        // not its source, which is that of what it wraps
+        return tls_advice(error.get_ref()?);
+    }
+    let rustls::Error::InvalidCertificate(reason) = error.downcast_ref()? else { return None };
+    Some(match reason {
+        Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => "check \"phantom_token_ssl_name\"",
+        Certificate::UnknownIssuer | Certificate::BadSignature => "check \"phantom_token_ssl_trusted_certificate\"",
+        Certificate::Expired | Certificate::ExpiredContext { .. } => {
+            "renew the server's certificate, or check the clock"
+        }
+        _ => "check the server's certificate",
+    })
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

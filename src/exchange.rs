@@ -158,6 +158,14 @@ impl<C> Exchange<C> {
         self.flights.leave(id, waiter).map(|flight| &flight.control)
     }
 
+    /// Takes out a waiter whose deadline has passed. An exchange that nobody waits for any longer then ends with it: it
+    /// has had its time, and no longer counts as pending.
+    pub fn time_out(&mut self, id: FlightId, waiter: WaiterId) {
+        if self.flights.leave(id, waiter).is_some() {
+            self.flights.end(id);
+        }
+    }
+
     /// The control of an exchange under way.
     pub fn control(&self, id: FlightId) -> Option<&C> {
         self.flights.get(id).map(|flight| &flight.control)
@@ -298,6 +306,19 @@ mod tests {
         let landed = exchange.answer(id, active(None), BOUNDS, at(0)).unwrap();
         assert!(landed.waiters.is_empty());
         assert_eq!(known(&mut exchange, 1, at(0)), "hit");
+    }
+
+    #[test]
+    fn an_exchange_ends_with_the_last_deadline() {
+        let mut exchange = Exchange::new(1 << 20);
+        let id = ask(&mut exchange, 1, 1, POLICY, at(0));
+        exchange.wait(key(1), WaiterId(2), POLICY, at(4000), || ());
+        exchange.time_out(id, WaiterId(1));
+        assert_eq!(exchange.pending(), 1);
+        exchange.time_out(id, WaiterId(2));
+        assert_eq!(exchange.pending(), 0);
+        assert!(exchange.answer(id, active(None), BOUNDS, at(9001)).is_none());
+        assert_eq!(known(&mut exchange, 1, at(9001)), "unknown");
     }
 
     #[test]

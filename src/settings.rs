@@ -103,6 +103,11 @@ impl Endpoint {
         &self.0
     }
 
+    /// It without its query, which may hold what is not for a log.
+    pub fn for_log(&self) -> &str {
+        self.0.as_str().split('?').next().unwrap_or_default()
+    }
+
     /// Whether tokens and credentials travel to it in clear over a network: plain `http`, and not to this machine.
     pub fn is_plain_remote(&self) -> bool {
         let loopback = match self.0.host() {

@@ -80,12 +80,14 @@ fn check_lifetime(nginx: &Nginx, case: &str, path: &str, bearer: &str, state: &s
     }
 }
 
+type Fields = Vec<(&'static str, &'static str)>;
+
 #[test]
 fn lifetime_of_active_answers() {
     const EPOCH: (&str, &str) = ("Date", "Mon, 01 Jan 2024 00:00:00 GMT");
     let cc = |value| vec![("Cache-Control", value)];
     // Location, caching fields of the answer, seconds to `exp`, how long it is kept.
-    let table: Vec<(&str, Vec<(&str, &str)>, Option<i64>, Kept)> = vec![
+    let table: Vec<(&str, Fields, Option<i64>, Kept)> = vec![
         ("/", cc("no-store"), Some(300), Not),
         ("/", cc("no-cache"), Some(300), Not),
         ("/", cc("private"), Some(300), Not),

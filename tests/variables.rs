@@ -154,7 +154,11 @@ fn overload_of_our_own() {
 #[test]
 fn time_is_that_of_the_wait() {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = builder(&idp, &api).workers(1).server("location / { phantom_token on; proxy_pass @api@; }").start();
+    let nginx = builder(&idp, &api)
+        .workers(1)
+        .server("location = /status { stub_status; }")
+        .server("location / { phantom_token on; proxy_pass @api@; }")
+        .start();
     let gate = Gate::closed();
     let token = idp.issue();
     idp.answer_all(Answer::normal().gated(&gate));
@@ -166,11 +170,12 @@ fn time_is_that_of_the_wait() {
     std::thread::sleep(Duration::from_millis(1100));
     let mut second = Client::connect(nginx.addr());
     second.send(&request);
+    wait::until("both at NGINX", || http::get(nginx.addr(), "/status", &[]).text().contains("Writing: 3 "));
     std::thread::sleep(Duration::from_millis(400));
     let least = held.elapsed().as_secs_f64();
     gate.open();
     let [first, second] =
-        [first.read_response(), second.read_response()].map(|r| seen(200, r.header("x-token").unwrap()));
+        [first.read_response(), second.read_response()].map(|r| seen(200, r.header("x-token").expect("X-Token")));
     let most = held.elapsed().as_secs_f64() + 1.0;
     assert_eq!((&*first.cache, &*second.cache), ("MISS", "COALESCED"));
     let (waited, joined) = (seconds(&first.time), seconds(&second.time));
@@ -234,7 +239,7 @@ fn empty_before_the_access_phase_and_right_afterwards() {
     for cache in ["MISS", "HIT", "HIT"] {
         let response = http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]);
         assert_eq!((response.status, response.header("x-early")), (200, Some("||| empty active")), "{response:?}");
-        let seen = seen(200, response.header("x-token").unwrap());
+        let seen = seen(200, response.header("x-token").expect("X-Token"));
         assert_eq!((&*seen.status, &*seen.cache), ("ACTIVE", cache));
         wait::until("the access log", || nginx.log("token.log").contains(&format!("/ ACTIVE|{cache}|{}|", seen.time)));
     }
@@ -278,7 +283,7 @@ fn survive_internal_redirects() {
     idp.wait_for_introspections(4);
     std::thread::sleep(Duration::from_millis(300));
     gate.open();
-    let seen = seen(200, client.read_response().header("x-token").unwrap());
+    let seen = seen(200, client.read_response().header("x-token").expect("X-Token"));
     assert_eq!((&*seen.status, &*seen.cache), ("ACTIVE", "MISS"));
     assert!(seconds(&seen.time) > 0.25, "{seen:?}");
     nginx.finish();

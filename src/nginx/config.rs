@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::ngx::ffi as ngx;
-use ngx::{ngx_conf_t, ngx_flag_t, ngx_http_request_t, ngx_int_t, ngx_msec_t, ngx_uint_t};
+use ngx::{ngx_conf_t, ngx_flag_t, ngx_http_request_t, ngx_int_t, ngx_msec_t};
 
 use crate::challenge::Challenge;
 use crate::client;
@@ -58,12 +58,11 @@ pub struct LocationConf {
     pub(super) realm: Option<String>,
     pub(super) scopes: Option<String>,
     pub(super) scope: Vec<String>,
-    pub(super) preflight: ngx_uint_t,
+    pub(super) preflight: Option<Preflight>,
     settings: Option<LocationSettings>,
 }
 
 const UNSET: isize = ngx::NGX_CONF_UNSET as isize;
-const UNSET_UINT: ngx_uint_t = bindings::NGX_CONF_UNSET_UINT as ngx_uint_t;
 const UNSET_SIZE: usize = bindings::NGX_CONF_UNSET_SIZE as usize;
 const UNSET_MSEC: ngx_msec_t = bindings::NGX_CONF_UNSET_MSEC as ngx_msec_t;
 
@@ -71,11 +70,11 @@ const UNSET_MSEC: ngx_msec_t = bindings::NGX_CONF_UNSET_MSEC as ngx_msec_t;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preflight {
     /// Answered with 204.
-    NoContent = 0,
+    NoContent,
     /// Left to the other access rules, and to the API.
-    Forward = 1,
+    Forward,
     /// Treated like any request.
-    Authenticate = 2,
+    Authenticate,
 }
 
 /// A profile, and what is derived from it once.
@@ -185,7 +184,7 @@ impl LocationConf {
             realm: None,
             scopes: None,
             scope: Vec::new(),
-            preflight: UNSET_UINT,
+            preflight: None,
             settings: None,
         }
     }
@@ -226,7 +225,7 @@ impl LocationConf {
             self.scopes.clone_from(&outer.scopes);
             self.scope.clone_from(&outer.scope);
         }
-        slot(&mut self.preflight, outer.preflight, UNSET_UINT, Preflight::NoContent as usize);
+        option(&mut self.preflight, &outer.preflight);
     }
 
     /// What a merged block that is on amounts to; the error is a sentence about the configuration.
@@ -244,7 +243,7 @@ impl LocationConf {
             (None, None) => ClientAuth::None,
             (Some(id), None) => {
                 return Err(format!(
-                    "\"phantom_token_client_id\" {} in {} needs \"phantom_token_client_secret\" or \
+                    "\"phantom_token_client_id\" \"{}\" in {} needs \"phantom_token_client_secret\" or \
                      \"phantom_token_client_secret_file\"",
                     id.value, id.place
                 ));
@@ -264,7 +263,7 @@ impl LocationConf {
             connect_timeout: Duration::from_millis(self.connect_timeout as u64),
             keepalive: self.keepalive as usize,
         };
-        let url = endpoint.value.url();
+        let url = endpoint.value.for_log();
         let profiles_before = main.profiles.len();
         let profile = main.profile(Profile {
             endpoint: endpoint.value.clone(),
@@ -318,11 +317,7 @@ impl LocationConf {
                 max_pending: self.max_pending as usize,
             },
             challenge,
-            preflight: match self.preflight {
-                0 => Preflight::NoContent,
-                1 => Preflight::Forward,
-                _ => Preflight::Authenticate,
-            },
+            preflight: self.preflight.unwrap_or(Preflight::NoContent),
         })
     }
 }

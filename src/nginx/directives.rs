@@ -8,7 +8,7 @@ use std::mem::offset_of;
 use std::ptr;
 
 use ::ngx::ffi as ngx;
-use ngx::{ngx_command_t, ngx_conf_enum_t, ngx_conf_num_bounds_t, ngx_conf_post_t, ngx_conf_t, ngx_msec_t, ngx_str_t};
+use ngx::{ngx_command_t, ngx_conf_post_t, ngx_conf_t, ngx_msec_t, ngx_str_t};
 
 use crate::challenge::Challenge;
 use crate::settings::{Endpoint, Secret, TrustedCertificate};
@@ -57,17 +57,19 @@ const SOME: u32 = ngx::NGX_CONF_1MORE;
 
 static POSITIVE_TIME: EventLoop<ngx_conf_post_t> =
     EventLoop::new(ngx_conf_post_t { post_handler: Some(positive_time) });
-static KEEPALIVE: EventLoop<ngx_conf_num_bounds_t> = EventLoop::new(bounds(0, 65_535));
-static MAX_PENDING: EventLoop<ngx_conf_num_bounds_t> = EventLoop::new(bounds(1, 1_000_000));
-static PREFLIGHT: EventLoop<[ngx_conf_enum_t; 4]> = EventLoop::new([
-    ngx_conf_enum_t { name: static_cstr(c"no_content"), value: Preflight::NoContent as usize },
-    ngx_conf_enum_t { name: static_cstr(c"forward"), value: Preflight::Forward as usize },
-    ngx_conf_enum_t { name: static_cstr(c"authenticate"), value: Preflight::Authenticate as usize },
-    ngx_conf_enum_t { name: ngx_str_t::empty(), value: 0 },
-]);
+static KEEPALIVE: EventLoop<Bounds> = EventLoop::new(bounds(0, 65_535));
+static MAX_PENDING: EventLoop<Bounds> = EventLoop::new(bounds(1, 1_000_000));
 
-const fn bounds(low: isize, high: isize) -> ngx_conf_num_bounds_t {
-    ngx_conf_num_bounds_t { post_handler: Some(ngx::ngx_conf_check_num_bounds), low, high }
+/// What `ngx_conf_num_bounds_t` is, with a handler that names directive and value.
+#[repr(C)]
+struct Bounds {
+    post: ngx_conf_post_t,
+    low: isize,
+    high: isize,
+}
+
+const fn bounds(low: isize, high: isize) -> Bounds {
+    Bounds { post: ngx_conf_post_t { post_handler: Some(within_bounds) }, low, high }
 }
 
 /// The module's command table.
@@ -128,10 +130,7 @@ pub static COMMANDS: EventLoop<[ngx_command_t; 24]> = EventLoop::new([
     command(c"phantom_token_realm", ONE, set_realm, 0),
     command(c"phantom_token_scopes", ONE, set_scopes, 0),
     command(c"phantom_token_scope", SOME, set_scope, 0),
-    checked(
-        command(c"phantom_token_preflight", ONE, ngx::ngx_conf_set_enum_slot, offset_of!(LocationConf, preflight)),
-        (&raw const PREFLIGHT).cast(),
-    ),
+    command(c"phantom_token_preflight", ONE, set_preflight, 0),
     ngx_command_t::empty(),
 ]);
 
@@ -204,7 +203,7 @@ unsafe fn read(
                 FAILED
             }
             Err(Refused::Value(n, why)) => {
-                let value = directive.arguments[n];
+                let value = without_user_information(directive.arguments[n]);
                 // SAFETY: `cf` is NGINX's.
                 unsafe {
                     conf_error(
@@ -217,6 +216,14 @@ unsafe fn read(
             }
         }
     })
+}
+
+/// A URL's password is not for the log.
+fn without_user_information(value: &str) -> std::borrow::Cow<'_, str> {
+    match value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, rest)) => format!("{scheme}://...@{rest}").into(),
+        None => value.into(),
+    }
 }
 
 /// `FILE:LINE` of what is being read.
@@ -377,34 +384,57 @@ setter!(set_scope, |conf, directive| {
     Ok(())
 });
 
+setter!(set_preflight, |conf, directive| {
+    let preflight = match directive.value() {
+        "no_content" => Preflight::NoContent,
+        "forward" => Preflight::Forward,
+        "authenticate" => Preflight::Authenticate,
+        _ => return Err(Refused::Value(1, "it is none of \"no_content\", \"forward\" and \"authenticate\"".into())),
+    };
+    put(&mut conf.preflight, preflight)
+});
+
 unsafe extern "C" fn set_cache_size(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
     // SAFETY: called as NGINX calls it.
     let result = unsafe { ngx::ngx_conf_set_size_slot(cf, cmd, conf) };
     // SAFETY: the command table says that this directive belongs to the main configuration.
     if result == OK && unsafe { (*conf.cast::<MainConf>()).cache_size } < MIN_CACHE_SIZE {
         let least = MIN_CACHE_SIZE >> 10;
-        // SAFETY: `cf` is NGINX's, and the directive has an argument.
-        unsafe {
-            let value = *(*(*cf).args).as_slice::<ngx_str_t>().get_unchecked(1);
-            let value = String::from_utf8_lossy(value.as_bytes());
-            conf_error(
-                Level::Emerg,
-                cf,
-                format_args!(
-                    "invalid value \"{value}\" in \"phantom_token_cache_size\" directive: it is less than {least}k"
-                ),
-            );
-        }
-        return FAILED;
+        // SAFETY: `cf` is NGINX's.
+        return unsafe { refuse_number(cf, format_args!("it is less than {least}k")) };
     }
     result
 }
 
 /// Refuses a time of zero, which would let nothing succeed.
-unsafe extern "C" fn positive_time(_cf: *mut ngx_conf_t, _post: *mut c_void, value: *mut c_void) -> *mut c_char {
+unsafe extern "C" fn positive_time(cf: *mut ngx_conf_t, _post: *mut c_void, value: *mut c_void) -> *mut c_char {
     // SAFETY: NGINX passes the place of the time it has just parsed.
     if unsafe { *value.cast::<ngx_msec_t>() } == 0 {
-        return c"must be greater than 0".as_ptr().cast_mut();
+        // SAFETY: `cf` is NGINX's.
+        return unsafe { refuse_number(cf, format_args!("it must be greater than 0")) };
     }
     OK
+}
+
+/// Refuses a number outside the bounds of its directive.
+unsafe extern "C" fn within_bounds(cf: *mut ngx_conf_t, post: *mut c_void, value: *mut c_void) -> *mut c_char {
+    // SAFETY: the command table puts this handler into `Bounds` only.
+    let Bounds { low, high, .. } = unsafe { &*post.cast::<Bounds>() };
+    // SAFETY: NGINX passes the place of the number it has just parsed.
+    if !(*low..=*high).contains(&unsafe { *value.cast::<isize>() }) {
+        // SAFETY: `cf` is NGINX's.
+        return unsafe { refuse_number(cf, format_args!("it must be between {low} and {high}")) };
+    }
+    OK
+}
+
+/// Refuses the first argument of the directive being read, which one of NGINX's own slots has parsed.
+unsafe fn refuse_number(cf: *mut ngx_conf_t, why: std::fmt::Arguments<'_>) -> *mut c_char {
+    // SAFETY: NGINX passes the directive's words as an array of strings.
+    let words = unsafe { (*(*cf).args).as_slice::<ngx_str_t>() };
+    let [name, value, ..] = words else { return FAILED };
+    let (name, value) = (String::from_utf8_lossy(name.as_bytes()), String::from_utf8_lossy(value.as_bytes()));
+    // SAFETY: `cf` is NGINX's.
+    unsafe { conf_error(Level::Emerg, cf, format_args!("invalid value \"{value}\" in \"{name}\" directive: {why}")) };
+    FAILED
 }

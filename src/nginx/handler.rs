@@ -156,7 +156,7 @@ fn fail(r: Request, location: &'static LocationSettings, record: &mut Record, fa
     let log = r.log();
     if log.enabled(level) {
         let fingerprint = r.main_conf().seed.fingerprint(record.token().as_bytes());
-        let endpoint = location.profile.profile.endpoint.url();
+        let endpoint = location.profile.profile.endpoint.for_log();
         log.write(level, format_args!("introspection of token {fingerprint} at \"{endpoint}\" failed: {failure}"));
     }
     record.refuse(failure.token_status(), failure.refusal(), failure.retry_after());

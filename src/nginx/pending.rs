@@ -186,8 +186,8 @@ unsafe extern "C" fn on_deadline(event: *mut ngx_event_t) {
         let Some(parked) = NonNull::new(parked) else { return };
         // SAFETY: a timer that fires has not been deleted, so its request is still parked.
         let context = unsafe { parked.as_ref() };
-        worker_process::leave(context.flight, context.waiter);
-        deliver(parked, &Outcome::Fail(Failure::Timeout { phase: Phase::Answer }), true);
+        let first = worker_process::time_out(context.flight, context.waiter);
+        deliver(parked, &Outcome::Fail(Failure::Timeout { phase: Phase::Answer }), first);
     });
 }
 

@@ -4,7 +4,7 @@
 //! loop's thread only, taken down in `exit_process`. No function here calls into NGINX in a way that could run a request
 //! while the state is borrowed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -33,6 +33,8 @@ struct InFlight {
     control: Arc<JobControl>,
     profile: Arc<ProfileHandle>,
     client: Arc<ClientSettings>,
+    /// Somebody's deadline has passed, and the log says so.
+    reported: Cell<bool>,
 }
 
 impl InFlight {
@@ -129,6 +131,7 @@ pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Wai
         control: Arc::new(JobControl::new(location.policy.timeout.saturating_add(GRACE))),
         profile: Arc::clone(&location.profile),
         client: Arc::clone(&location.client),
+        reported: Cell::new(false),
     };
     match exchange.wait(key, waiter, location.policy, now, control) {
         Begun::Wait { flight, limit } => {
@@ -167,6 +170,16 @@ pub fn leave(flight: FlightId, waiter: WaiterId) {
     }
 }
 
+/// A waiter's deadline has passed. Whether it is the first for this exchange: one line in the log is enough for all.
+pub fn time_out(flight: FlightId, waiter: WaiterId) -> bool {
+    let mut state = STATE.borrow_mut();
+    let Some(state) = state.as_mut() else { return true };
+    state.parked.remove(&waiter);
+    let first = state.exchange.control(flight).is_none_or(|in_flight| !in_flight.reported.replace(true));
+    state.exchange.time_out(flight, waiter);
+    first
+}
+
 /// Takes what the introspection thread has finished and resumes those who waited. Runs requests: nothing may be borrowed.
 pub fn deliver_completions() {
     let mut completions = VecDeque::new();
@@ -200,7 +213,11 @@ fn land(completion: Completion) {
             });
             match (token, worker) {
                 (Some(token), Some(worker)) if worker.submit(in_flight.job(flight, token)).is_ok() => return,
-                _ => Err(Failure::Internal),
+                (Some(_), _) => Err(Failure::Internal),
+                (None, _) => {
+                    exchange.answer(flight, Err(Failure::Internal), profile.bounds, now);
+                    return;
+                }
             }
         }
     };
@@ -211,7 +228,7 @@ fn land(completion: Completion) {
             Notice,
             "answers of \"{}\" are not cached because their headers forbid it; if the server sends them by habit, \
              set \"phantom_token_ignore_cache_control on\"",
-            profile.profile.endpoint.url()
+            profile.profile.endpoint.for_log()
         );
     }
     if landed.waiters.is_empty() {
@@ -220,7 +237,7 @@ fn land(completion: Completion) {
                 Log::cycle(),
                 Info,
                 "introspection at \"{}\" nobody waits for failed: {failure}",
-                profile.profile.endpoint.url()
+                profile.profile.endpoint.for_log()
             );
         }
     }

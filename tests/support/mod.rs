@@ -20,6 +20,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod api;
+pub mod gateway;
 pub mod http;
 pub mod http2;
 pub mod idp;

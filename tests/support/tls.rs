@@ -56,7 +56,7 @@ impl Pki {
             .with_safe_default_protocol_versions()
             .expect("protocol versions")
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key.try_into().expect("a key for rustls"))
+            .with_single_cert(vec![certificate.der().clone()], key.into())
             .expect("a certificate for rustls");
         Pki { ca: ca_pem, server }
     }

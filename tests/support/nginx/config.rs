@@ -272,13 +272,15 @@ impl Builder {
         let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("    {kind}_temp_path {dir}/{kind};\n"))
             .concat();
+        let given = self.events.contains("worker_connections");
+        let connections = if given { "" } else { "    worker_connections 2048;\n" };
         let (level, workers, user) = (&self.level, self.workers, user());
         let (main, events, http) = (&self.main, &self.events, &self.http);
         let (listen, server) = (&self.listen, &self.server);
         format!(
             "{load}\n{user}\ndaemon off;\nmaster_process {master};\nworker_processes {workers};\n\
              pid {dir}/nginx.pid;\nerror_log {dir}/error.log {level};\n{main}\
-             events {{\n    worker_connections 2048;\n{events}}}\n\
+             events {{\n{connections}{events}}}\n\
              http {{\n    access_log {dir}/access.log;\n{temp}{http}    server {{\n{listen}        \
              server_name localhost;\n{server}    }}\n}}\n"
         )

@@ -47,6 +47,11 @@ impl Nginx {
         })
     }
 
+    /// Process ids of the master's children whose title contains `text`, as `cache manager`.
+    pub fn children(&self, text: &str) -> Vec<u32> {
+        children_of(self.pid(), |title| title.contains(text))
+    }
+
     /// Open file descriptors of a process.
     pub fn open_files(&self, pid: u32) -> usize {
         let files = fs::read_dir(format!("/proc/{pid}/fd"));
@@ -66,17 +71,18 @@ impl Nginx {
 
 /// Workers of a master, without those that are shutting down.
 pub(super) fn workers_of(master: u32) -> Vec<u32> {
+    children_of(master, |title| title.starts_with("nginx: worker process") && !title.contains("shutting down"))
+}
+
+fn children_of(master: u32, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
     let processes = fs::read_dir("/proc").expect("list /proc").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut workers: Vec<u32> = pids
-        .filter(|pid| {
-            parent_of(*pid) == Some(master)
-                && fs::read_to_string(format!("/proc/{pid}/cmdline"))
-                    .is_ok_and(|title| title.starts_with("nginx: worker process") && !title.contains("shutting down"))
-        })
+    let title_of = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline"));
+    let mut children: Vec<u32> = pids
+        .filter(|pid| parent_of(*pid) == Some(master) && title_of(*pid).is_ok_and(|title| wanted(&title)))
         .collect();
-    workers.sort_unstable();
-    workers
+    children.sort_unstable();
+    children
 }
 
 /// Whether a process is there and no zombie.

@@ -1,0 +1,156 @@
+//! `error_page` covers refusals, and what it leads to is a pass of its own.
+
+use super::support::gateway::{PROTECT, PROTECT2, bare, publish};
+use super::support::{Answer, Api, Echo, Idp, Nginx, Token, TokenSpec, http};
+
+fn get(nginx: &Nginx, path: &str, token: &Token) -> http::Response {
+    http::get(nginx.addr(), path, &[("Authorization", &token.bearer())])
+}
+
+#[test]
+fn a_file_replaces_the_refusal() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .server(&format!("{PROTECT} phantom_token_cache off; phantom_token_timeout 200ms;"))
+        .server("error_page 401 /page.html; error_page 502 504 =503 /page.html;")
+        .server("location / { proxy_pass @api@; }")
+        .server("location = /page.html { phantom_token off; root @dir@; }")
+        .start();
+    publish(&nginx, "page.html", "<p>our page</p>");
+    let (bad, broken, hung) = (idp.issue(), idp.issue(), idp.issue());
+    idp.revoke(&bad.opaque);
+    idp.answer_for(&broken.opaque, Answer::status(500));
+    idp.answer_for(&hung.opaque, Answer::hang());
+    for (token, status, challenge) in
+        [(&bad, 401, Some("Bearer realm=\"api\", error=\"invalid_token\"")), (&broken, 503, None), (&hung, 503, None)]
+    {
+        let response = get(&nginx, "/", token);
+        assert_eq!((response.status, response.text().as_str()), (status, "<p>our page</p>"));
+        assert_eq!(response.header("content-type"), Some("text/html"));
+        assert_eq!(response.all("www-authenticate"), challenge.into_iter().collect::<Vec<_>>());
+        assert_eq!(idp.introspections_of(&token.opaque), 1);
+    }
+    assert_eq!(api.request_count(), 0);
+    nginx.finish();
+}
+
+#[test]
+fn a_page_that_is_protected_too_is_refused_once_more() {
+    let (idp, api) = (Idp::start(), Api::start());
+    for recursive in ["off", "on"] {
+        let nginx = bare(&idp, &api)
+            .server(&format!("{PROTECT} phantom_token_cache off; recursive_error_pages {recursive};"))
+            .server("error_page 401 /page.html;")
+            .server("location / { proxy_pass @api@; }")
+            .server("location = /page.html { root @dir@; }")
+            .start();
+        publish(&nginx, "page.html", "<p>our page</p>");
+        let bad = idp.issue();
+        idp.revoke(&bad.opaque);
+        let response = get(&nginx, "/", &bad);
+        assert_eq!(idp.introspections_of(&bad.opaque), 1, "the verdict is that of the first pass");
+        if recursive == "off" {
+            assert_eq!((response.status, &response.json()["code"]), (401, &"unauthorized_request".into()));
+            assert_eq!(response.all("www-authenticate"), ["Bearer realm=\"api\", error=\"invalid_token\""]);
+        } else {
+            // NGINX ends a loop of internal redirects
+            assert_eq!(response.status, 500);
+        }
+        nginx.finish();
+    }
+}
+
+#[test]
+fn recursive_error_pages() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .server("recursive_error_pages on;")
+        .server(&format!("location / {{ {PROTECT} error_page 401 = /second; proxy_pass @api@; }}"))
+        .server(&format!("location /second {{ {PROTECT} error_page 401 = @third; proxy_pass @api@; }}"))
+        .server("location @third { error_page 418 /page.html; return 418; }")
+        .server("location = /page.html { root @dir@; }")
+        .start();
+    publish(&nginx, "page.html", "<p>our page</p>");
+    let bad = idp.issue();
+    idp.revoke(&bad.opaque);
+    let response = get(&nginx, "/", &bad);
+    assert_eq!((response.status, response.text().as_str()), (418, "<p>our page</p>"));
+    assert_eq!(idp.introspection_count(), 1);
+    assert!(response.all("www-authenticate").len() <= 1, "{response:?}");
+    nginx.finish();
+}
+
+#[test]
+fn a_named_location_that_is_not_protected_serves_the_refused() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .server(&format!("location / {{ {PROTECT} error_page 401 502 = @login; proxy_pass @api@; }}"))
+        .server("location @login { proxy_pass @api@; }")
+        .start();
+    let (bad, broken) = (idp.issue(), idp.issue());
+    idp.revoke(&bad.opaque);
+    idp.answer_for(&broken.opaque, Answer::status(500));
+    for token in [&bad, &broken] {
+        let echo = Echo::of(&get(&nginx, "/", token));
+        assert_eq!(echo.all("authorization"), [token.bearer()], "the header is left as it is");
+    }
+    assert_eq!(idp.introspection_count(), 2);
+    nginx.finish();
+}
+
+#[test]
+fn what_is_denied_before_is_introspected_where_it_ends() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .server(&format!("{PROTECT} phantom_token_cache off;"))
+        .server("location / { deny all; error_page 403 = /other; }")
+        .server("location /other { proxy_pass @api@; }")
+        .start();
+    let token = idp.issue();
+    assert_eq!(Echo::of(&get(&nginx, "/", &token)).bearer(), Some(token.jwt.as_str()));
+    assert_eq!(idp.introspection_count(), 1);
+    nginx.finish();
+}
+
+#[test]
+fn another_profile_is_asked_about_the_original_token() {
+    let idp = Idp::start();
+    let other = Idp::builder().client(idp.client_id(), idp.client_secret()).start();
+    let api = Api::start();
+    api.answer("/absent", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    let nginx = bare(&idp, &api)
+        .var("introspect2", other.introspection_url())
+        .server(&format!(
+            "location /absent {{ {PROTECT} error_page 404 = /other; proxy_intercept_errors on; proxy_pass @api@; }}"
+        ))
+        .server(&format!("location /refused {{ {PROTECT} error_page 401 = /other; proxy_pass @api@; }}"))
+        .server(&format!("location /other {{ {PROTECT2} proxy_pass @api@; }}"))
+        .start();
+    let here = idp.issue();
+    let there = other.issue_token(TokenSpec::new().opaque(&here.opaque));
+    for round in 0..2 {
+        // forwarded here with our JWT, then sent on: the other server knows the token, not the JWT
+        let echo = Echo::of(&get(&nginx, "/absent", &here));
+        assert_eq!(echo.all("authorization"), [there.jwt_bearer()], "round {round}");
+        let first = &api.requests()[2 * round];
+        assert_eq!((first.uri.as_str(), first.bearer()), ("/absent", Some(here.jwt.as_str())));
+    }
+    let tokens =
+        |idp: &Idp| idp.introspections().iter().map(|asked| asked.token().map(str::to_owned)).collect::<Vec<_>>();
+    for idp in [&idp, &other] {
+        let tokens = tokens(idp);
+        assert!(!tokens.is_empty() && tokens.len() <= 2, "at most one a worker: {}", tokens.len());
+        assert!(tokens.iter().all(|token| token.as_ref() == Some(&here.opaque)), "{tokens:?}");
+    }
+    // refused here, allowed there
+    let only_there = other.issue();
+    let response = get(&nginx, "/refused", &only_there);
+    assert_eq!(Echo::of(&response).all("authorization"), [only_there.jwt_bearer()]);
+    // allowed nowhere
+    let nowhere = idp.issue();
+    idp.revoke(&nowhere.opaque);
+    let response = get(&nginx, "/refused", &nowhere);
+    assert_eq!((response.status, response.all("www-authenticate").len()), (401, 1), "{response:?}");
+    assert_eq!((idp.introspections_of(&nowhere.opaque), other.introspections_of(&nowhere.opaque)), (1, 1));
+    nginx.finish();
+}

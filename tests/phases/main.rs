@@ -1,0 +1,10 @@
+//! The place among NGINX's phases: after the other access rules, before everything that serves.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod error_pages;
+mod redirects;
+mod satisfy;
+mod subrequests;

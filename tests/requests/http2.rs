@@ -1,0 +1,145 @@
+//! HTTP/2: many streams of one connection.
+
+use super::support::gateway::{gateway, wait_for_in_progress};
+use super::support::http2::{Connection, Pending};
+use super::support::{Answer, Api, Echo, Gate, Idp, api::sha256, http};
+
+#[test]
+fn concurrent_streams_with_one_cold_token() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway(&idp, &api).workers(1).listen_h2().start();
+    let gate = Gate::closed();
+    idp.answer_all(Answer::normal().gated(&gate));
+    let token = idp.issue();
+    let connection = Connection::open(nginx.addr_of("h2"));
+    let start = |_| connection.start("GET", "/", &[("authorization", &token.bearer())], b"");
+    let streams: Vec<Pending> = (0..40).map(start).collect();
+    wait_for_in_progress(&nginx, 40);
+    gate.open();
+    for stream in streams {
+        assert_eq!(Echo::of(&stream.response()).bearer(), Some(token.jwt.as_str()));
+    }
+    assert_eq!(idp.introspection_count(), 1);
+    assert_eq!(connection.get("/", &[("authorization", &token.bearer())]).header("x-cache"), Some("HIT"));
+    nginx.finish();
+}
+
+#[test]
+fn streams_with_tokens_of_their_own() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway(&idp, &api).workers(1).listen_h2().start();
+    let gate = Gate::closed();
+    idp.answer_all(Answer::normal().gated(&gate));
+    let tokens: Vec<_> = (0..40).map(|_| idp.issue()).collect();
+    let connection = Connection::open(nginx.addr_of("h2"));
+    let streams: Vec<_> = tokens
+        .iter()
+        .map(|token| (connection.start("GET", "/", &[("authorization", &token.bearer())], b""), token))
+        .collect();
+    wait_for_in_progress(&nginx, 40);
+    gate.open();
+    for (stream, token) in streams {
+        assert_eq!(Echo::of(&stream.response()).bearer(), Some(token.jwt.as_str()));
+    }
+    nginx.finish();
+}
+
+#[test]
+fn streams_cancelled_while_parked() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway(&idp, &api).workers(1).listen_h2().start();
+    let worker = nginx.workers();
+    let gate = Gate::closed();
+    idp.answer_all(Answer::normal().gated(&gate));
+    let token = idp.issue();
+    let connection = Connection::open(nginx.addr_of("h2"));
+    let start = |i| {
+        let path = if i % 2 == 0 { "/leaver" } else { "/stayer" };
+        connection.start("GET", path, &[("authorization", &token.bearer())], b"")
+    };
+    // the leader leaves too
+    let streams: Vec<Pending> = (0..40).map(start).collect();
+    wait_for_in_progress(&nginx, 40);
+    let mut stayers = Vec::new();
+    for (i, stream) in streams.into_iter().enumerate() {
+        if i % 2 == 0 { stream.cancel() } else { stayers.push(stream) }
+    }
+    wait_for_in_progress(&nginx, 20);
+    let lines = nginx.wait_for_access_log(20);
+    assert!(lines.iter().all(|line| line.contains("\"GET /leaver HTTP/2.0\" 499 ")), "{lines:#?}");
+    gate.open();
+    for stream in stayers {
+        assert_eq!(Echo::of(&stream.response()).bearer(), Some(token.jwt.as_str()));
+    }
+    assert_eq!(idp.introspection_count(), 1);
+    assert_eq!(nginx.workers(), worker);
+    nginx.finish();
+}
+
+#[test]
+fn a_connection_lost_with_parked_streams() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway(&idp, &api).workers(1).listen_h2().start();
+    let gate = Gate::closed();
+    idp.answer_all(Answer::normal().gated(&gate));
+    let token = idp.issue();
+    let connection = Connection::open(nginx.addr_of("h2"));
+    let streams: Vec<Pending> =
+        (0..20).map(|_| connection.start("GET", "/", &[("authorization", &token.bearer())], b"")).collect();
+    wait_for_in_progress(&nginx, 20);
+    drop((streams, connection));
+    wait_for_in_progress(&nginx, 0);
+    gate.open();
+    let next = http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]);
+    assert_eq!(Echo::of(&next).bearer(), Some(token.jwt.as_str()));
+    assert_eq!(idp.introspection_count(), 1);
+    nginx.finish();
+}
+
+#[test]
+fn refusals_have_the_body_they_have_in_http_1() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway(&idp, &api).workers(1).listen_h2().start();
+    let connection = Connection::open(nginx.addr_of("h2"));
+    let bad = idp.issue();
+    idp.revoke(&bad.opaque);
+    idp.answer_for("broken", Answer::status(500));
+    for (authorization, status) in [("Basic eA==", 401), (&bad.bearer(), 401), ("Bearer broken", 502)] {
+        let over_http1 = http::get(nginx.addr(), "/", &[("Authorization", authorization)]);
+        let response = connection.get("/", &[("authorization", authorization)]);
+        assert_eq!((over_http1.status, response.status), (status, status), "{authorization}");
+        assert_eq!(response.body, over_http1.body, "{authorization}");
+        let fields = |response: &http::Response| {
+            ["content-type", "content-length", "www-authenticate"].map(|name| response.all(name).join(", "))
+        };
+        assert_eq!(fields(&response), fields(&over_http1), "{authorization}");
+        assert_eq!(response.header("content-type"), Some("application/json"));
+        let head = connection.start("HEAD", "/", &[("authorization", authorization)], b"").response();
+        assert_eq!((head.status, head.body.len()), (status, 0));
+        assert_eq!(fields(&head), fields(&response), "{authorization}");
+    }
+    nginx.finish();
+}
+
+#[test]
+fn a_body_sent_while_parked_arrives() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway(&idp, &api).workers(1).listen_h2().start();
+    let gate = Gate::closed();
+    idp.answer_all(Answer::normal().gated(&gate));
+    let token = idp.issue();
+    let body: Vec<u8> = (0..300_000u32).map(|i| (i * 7 % 251) as u8).collect();
+    let connection = Connection::open(nginx.addr_of("h2"));
+    let stream = connection.start("POST", "/", &[("authorization", &token.bearer())], &body);
+    idp.wait_for_introspections(1);
+    wait_for_in_progress(&nginx, 1);
+    gate.open();
+    let echo = Echo::of(&stream.response());
+    assert_eq!((echo.body_length, echo.body_sha256), (body.len(), sha256(&body)));
+    // a refused one harms no other stream
+    let refused = connection.start("POST", "/", &[], &body);
+    assert_eq!(refused.try_response().map(|response| response.status).unwrap_or(401), 401);
+    assert_eq!(connection.get("/", &[("authorization", &token.bearer())]).status, 200);
+    assert_eq!(api.request_count(), 2);
+    nginx.finish();
+}

@@ -1,0 +1,10 @@
+//! Requests of every kind reach the API as they came, but for the token.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod headers;
+mod http1;
+mod http2;
+mod upstreams;

@@ -141,7 +141,9 @@ fn check_signature(text: &str) -> Result<(), JwtError> {
     if text.is_empty() {
         return Err(JwtError::EmptyPart("signature"));
     }
-    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+    // no number of octets is encoded in 4n + 1 characters (RFC 4648 §4)
+    let possible = text.len() % 4 != 1;
+    match possible && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
         true => Ok(()),
         false => Err(JwtError::NotBase64url("signature")),
     }
@@ -158,7 +160,7 @@ pub(crate) mod tests {
         let payload = BASE64URL.encode(r#"{"a":1}"#);
         let header = BASE64URL.encode(r#"{"alg":"RS256"}"#);
         let left_over = format!("{}R", payload.strip_suffix('Q').unwrap());
-        for signature in ["YQ", "YR", "signature"] {
+        for signature in ["YQ", "YR", "c2lnbmF0dXJl"] {
             assert!(Jwt::decode(&format!("{header}.{left_over}.{signature}")).is_ok(), "{signature}");
         }
     }
@@ -193,6 +195,7 @@ pub(crate) mod tests {
             (format!(".{payload}.{signature}"), JwtError::EmptyPart("header")),
             (format!("{header}..{signature}"), JwtError::EmptyPart("payload")),
             (format!("{header}.{payload}.a+/a"), JwtError::NotBase64url("signature")),
+            (format!("{header}.{payload}.signature"), JwtError::NotBase64url("signature")),
             (format!("{header}.{payload}.YQ=="), JwtError::NotBase64url("signature")),
             (format!("{good}\r\nX: y"), JwtError::NotBase64url("signature")),
             (format!(" {good}"), JwtError::NotBase64url("header")),

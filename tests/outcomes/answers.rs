@@ -172,7 +172,8 @@ fn kinds_of_token_that_go_on() {
 #[test]
 fn a_jwt_of_one_token_never_serves_another() {
     let bench = Bench::start();
-    let tokens: Vec<_> = (0..20).map(|i| bench.idp.issue_token(TokenSpec::new().subject(&format!("user-{i}")))).collect();
+    let tokens: Vec<_> =
+        (0..20).map(|i| bench.idp.issue_token(TokenSpec::new().subject(&format!("user-{i}")))).collect();
     for _ in 0..2 {
         for token in &tokens {
             bench.assert_forwarded("of many", &token.opaque, &token.jwt);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::http::{self, Response};
 use crate::support::idp::{ClientAuth, random};
-use crate::support::wire::{self, Headers};
+use crate::support::wire::Headers;
 use crate::support::{Answer, Api, Echo, Idp, Nginx, Token, nginx, wait};
 
 /// The three, with one worker, so that a second request meets the cache of the first.
@@ -90,7 +90,10 @@ impl Bench {
     pub fn launch(idp: Idp, configure: impl FnOnce(nginx::Builder, &Idp) -> nginx::Builder) -> Bench {
         let api = Api::start();
         let nginx = configure(Nginx::builder().workers(1).server(SERVER), &idp).var("api", api.url()).start();
-        Bench { idp, api, nginx, read: Cell::new(0) }
+        let bench = Bench { idp, api, nginx, read: Cell::new(0) };
+        // what was said of the configuration
+        bench.new_log_lines(&[]);
+        bench
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -226,9 +229,4 @@ pub fn answer_with(token: &Token, changes: Value) -> Value {
     members_map.extend(changes.clone());
     members_map.retain(|_, value| !value.is_null());
     members
-}
-
-/// The value of a field of a raw request.
-pub fn field<'a>(head: &'a wire::Head, name: &'a str) -> Option<&'a str> {
-    wire::values(&head.headers, name).next()
 }

@@ -2,7 +2,7 @@
 
 use crate::bench::{ABSENT, Bench, MALFORMED};
 use crate::support::idp::random;
-use crate::support::{Echo, TokenSpec, http};
+use crate::support::{Answer, Echo, TokenSpec, http};
 
 #[test]
 fn no_bearer_credential_is_a_plain_challenge() {
@@ -104,7 +104,8 @@ fn every_way_to_write_a_token() {
 #[test]
 fn tokens_are_told_apart_to_the_last_byte() {
     let bench = Bench::start();
-    for opaque in ["token-of-someone", "token-of-someonE", "token-of-someone=", "token-of-someone.", "oken-of-someone"] {
+    for opaque in ["token-of-someone", "token-of-someonE", "token-of-someone=", "token-of-someone.", "oken-of-someone"]
+    {
         let token = bench.idp.issue_token(TokenSpec::new().opaque(opaque));
         bench.assert_forwarded(opaque, opaque, &token.jwt);
         bench.assert_forwarded(opaque, opaque, &token.jwt);
@@ -116,17 +117,21 @@ fn tokens_are_told_apart_to_the_last_byte() {
 #[test]
 fn a_second_field_reaches_nobody() {
     let bench = Bench::start();
-    let (first, second) = (bench.idp.issue(), bench.idp.issue());
+    // not watched: NGINX itself may log a field it does not like
+    let tokens = [random(32), random(32)];
+    for token in &tokens {
+        bench.idp.answer_for(token, Answer::jwt(&bench.idp.issue().jwt));
+    }
+    let [first, second] = tokens.each_ref().map(|token| format!("Bearer {token}"));
     for values in [[&first, &second], [&second, &first]] {
-        let headers = values.map(|token| ("Authorization", token.bearer()));
-        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let headers = values.map(|value| ("Authorization", value.as_str()));
         let response = http::get(bench.addr(), "/", &headers);
-        for request in bench.api.requests() {
-            let sent = request.all("authorization");
-            assert!(sent.len() == 1 && !sent[0].contains(&second.opaque), "at the API: {} fields", sent.len());
-            assert!(!sent[0].contains(&first.opaque), "the opaque token at the API");
-        }
         assert!([200, 400, 401].contains(&response.status), "{response:?}");
+        assert_eq!(response.status == 200, bench.api.request_count() > 0);
+    }
+    for request in bench.api.requests() {
+        let sent = request.all("authorization");
+        assert!(sent.len() == 1 && sent[0].starts_with("Bearer eyJ"), "{} fields at the API", sent.len());
     }
     bench.finish();
 }

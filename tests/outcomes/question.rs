@@ -75,7 +75,10 @@ fn accept_is_sent_as_written() {
         ("\"application/JWT, application/json;q=0.5\"", "application/JWT, application/json;q=0.5"),
         ("\"application/jwt ,*/*\"", "application/jwt ,*/*"),
     ] {
-        let bench = Bench::of(Idp::builder().shape(Shape::CurityProcedure).start(), &format!("phantom_token_accept {written};"));
+        let bench = Bench::of(
+            Idp::builder().shape(Shape::CurityProcedure).start(),
+            &format!("phantom_token_accept {written};"),
+        );
         bench.assert_healthy();
         assert_eq!(bench.idp.introspections()[0].header("accept"), Some(sent));
         bench.finish();
@@ -118,7 +121,10 @@ fn without_client_credentials_none_are_sent() {
 fn wrong_client_credentials_are_the_gateways_fault() {
     let secret = random(18);
     let bench = Bench::launch(Idp::start(), |builder, idp| {
-        builder.var("directives", "phantom_token_client_id @id@; phantom_token_client_secret @wrong@;").var("wrong", &secret).idp(idp)
+        builder
+            .var("directives", "phantom_token_client_id @id@; phantom_token_client_secret @wrong@;")
+            .var("wrong", &secret)
+            .idp(idp)
     });
     bench.idp.add_secret(&secret);
     let token = bench.idp.issue();

@@ -28,5 +28,6 @@ if [ -z "${NGINX_BUILD_DIR-}" ]; then
     export NGINX_BUILD_DIR=$headers/objs
 fi
 
-cargo build --release --locked --lib >&2
+# always ./target, whatever CARGO_TARGET_DIR says: the path below is the one the README names
+cargo build --release --locked --lib --target-dir target >&2
 echo "$PWD/target/release/libngx_http_phantom_token_module.so"

@@ -18,11 +18,11 @@ failed=0
 # --no-fail-fast: one failure must not hide another. A hanging test ends the run, not the machine.
 timeout 3000 cargo test --locked --no-default-features --no-fail-fast </dev/null 2>&1 | tee "$log" || failed=1
 
-counts=$(awk '/^test result:/ { passed += $4; bad += $6; skipped += $8 }
-    END { printf "%d passed, %d failed", passed, bad; if (skipped) printf ", %d skipped", skipped }' "$log")
-# A run that was cut short, or did not compile, has failed even if no test has.
-if [ "$failed" -ne 0 ]; then
-    case $counts in *" 0 failed"*) echo "the tests did not run to their end" >&2 ;; esac
-fi
+# A run that was cut short, or did not compile, counts as a failure even if no test has failed.
+counts=$(awk -v broken="$failed" '/^test result:/ { passed += $4; bad += $6; skipped += $8 }
+    END {
+        if (broken && !bad) { print "the tests did not run to their end" >"/dev/stderr"; bad = 1 }
+        printf "%d passed, %d failed", passed, bad; if (skipped) printf ", %d skipped", skipped
+    }' "$log")
 echo "$counts"
 exit "$failed"

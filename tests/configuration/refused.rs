@@ -64,7 +64,6 @@ fn values() {
         ("phantom_token_timeout", "5parsecs", "invalid"),
         ("phantom_token_keepalive", "many", "invalid"),
         ("phantom_token_keepalive", "-1", "invalid"),
-        ("phantom_token_max_pending", "0", "0"),
         ("phantom_token_max_pending", "x", "invalid"),
         ("phantom_token_cache", "yes", "yes"),
         ("phantom_token_cache_max_ttl", "long", "invalid"),
@@ -217,4 +216,10 @@ fn a_secret_is_never_shown() {
         test.assert_emerg(&["phantom_token"]);
         assert!(!test.stderr.contains("pa55word"), "{}", test.stderr);
     }
+}
+
+#[test]
+fn no_token_may_wait() {
+    let line = "phantom_token_max_pending 0; # here";
+    refused("0", Nginx::builder().http(line), "# here", &["phantom_token_max_pending", "0"]);
 }

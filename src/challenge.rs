@@ -24,8 +24,6 @@ pub enum Refusal {
     Overloaded,
     /// The authorization server did not answer in time.
     Timeout,
-    /// The gateway broke.
-    Internal,
 }
 
 struct Wording {
@@ -81,11 +79,6 @@ impl Refusal {
             Self::Timeout => {
                 wording!(504, "server_error", "The access token could not be verified in time; retry later")
             }
-            Self::Internal => wording!(
-                502,
-                "server_error",
-                "The gateway could not verify the access token; this is not the client's fault"
-            ),
         }
     }
 
@@ -157,7 +150,7 @@ impl Challenge {
             Refusal::Malformed | Refusal::Inactive => Some(&self.invalid_token),
             Refusal::InvalidRequest => Some(&self.invalid_request),
             Refusal::InsufficientScope => Some(&self.insufficient_scope),
-            Refusal::BadGateway | Refusal::Overloaded | Refusal::Timeout | Refusal::Internal => None,
+            Refusal::BadGateway | Refusal::Overloaded | Refusal::Timeout => None,
         }
     }
 }
@@ -196,7 +189,6 @@ mod tests {
             (BadGateway, None),
             (Overloaded, None),
             (Timeout, None),
-            (Internal, None),
         ];
         let without = Challenge::new("api", None).unwrap();
         let with = Challenge::new("api", Some("a b")).unwrap();
@@ -249,7 +241,6 @@ mod tests {
             (BadGateway, 502, "server_error"),
             (Overloaded, 503, "server_error"),
             (Timeout, 504, "server_error"),
-            (Internal, 502, "server_error"),
         ];
         for (refusal, status, code) in table {
             assert_eq!((refusal.status(), refusal.code()), (status, code));

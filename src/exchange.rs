@@ -159,11 +159,10 @@ impl<C> Exchange<C> {
     }
 
     /// Takes out a waiter whose deadline has passed. An exchange that nobody waits for any longer then ends with it: it
-    /// has had its time, and no longer counts as pending.
-    pub fn time_out(&mut self, id: FlightId, waiter: WaiterId) {
-        if self.flights.leave(id, waiter).is_some() {
-            self.flights.end(id);
-        }
+    /// has had its time, and no longer counts as pending; its control is handed back.
+    pub fn time_out(&mut self, id: FlightId, waiter: WaiterId) -> Option<C> {
+        self.flights.leave(id, waiter)?;
+        self.flights.end(id).map(|(flight, _)| flight.control)
     }
 
     /// The control of an exchange under way.
@@ -313,9 +312,9 @@ mod tests {
         let mut exchange = Exchange::new(1 << 20);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         exchange.wait(key(1), WaiterId(2), POLICY, at(4000), || ());
-        exchange.time_out(id, WaiterId(1));
+        assert!(exchange.time_out(id, WaiterId(1)).is_none());
         assert_eq!(exchange.pending(), 1);
-        exchange.time_out(id, WaiterId(2));
+        assert!(exchange.time_out(id, WaiterId(2)).is_some());
         assert_eq!(exchange.pending(), 0);
         assert!(exchange.answer(id, active(None), BOUNDS, at(9001)).is_none());
         assert_eq!(known(&mut exchange, 1, at(9001)), "unknown");

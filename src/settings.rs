@@ -8,6 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use siphasher::sip128::SipHasher24;
 use zeroize::Zeroizing;
 
 /// A secret of the gateway: never printed, wiped when dropped.
@@ -137,15 +138,33 @@ pub enum ClientAuth {
 /// A file of CA certificates, read when the configuration was.
 #[derive(Debug, Clone)]
 pub struct TrustedCertificate {
+    path: String,
+    pem: Arc<[u8]>,
+    /// Of the PEM text, so that ten thousand locations need not hash it again.
+    digest: (u64, u64),
+}
+
+impl TrustedCertificate {
+    /// What was read from `path`.
+    pub fn new(path: String, pem: Vec<u8>) -> Self {
+        let digest = SipHasher24::new().hash(&pem).as_u64();
+        Self { path, pem: pem.into(), digest }
+    }
+
     /// Where it was read from, for messages.
-    pub path: String,
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The PEM text.
-    pub pem: Arc<[u8]>,
+    pub fn pem(&self) -> &[u8] {
+        &self.pem
+    }
 }
 
 impl PartialEq for TrustedCertificate {
     fn eq(&self, other: &Self) -> bool {
-        self.pem == other.pem
+        Arc::ptr_eq(&self.pem, &other.pem) || self.pem == other.pem
     }
 }
 
@@ -153,7 +172,7 @@ impl Eq for TrustedCertificate {}
 
 impl Hash for TrustedCertificate {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.pem.hash(state);
+        self.digest.hash(state);
     }
 }
 

@@ -93,9 +93,9 @@ fn is_https(settings: &ClientSettings) -> bool {
 }
 
 fn roots_of(trusted: &TrustedCertificate) -> Result<RootCertStore, String> {
-    let path = &trusted.path;
+    let path = trusted.path();
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&trusted.pem) {
+    for certificate in CertificateDer::pem_slice_iter(trusted.pem()) {
         let certificate = certificate.map_err(|e| format!("cannot read certificate \"{path}\": {e}"))?;
         roots.add(certificate).map_err(|e| format!("cannot use certificate \"{path}\": {e}"))?;
     }

@@ -21,7 +21,7 @@ const SOURCES: [&str; 9] = [
 ];
 
 /// What stands before a literal that is a message.
-const BEFORE_MESSAGE: [&str; 5] = ["format_args!(", "eprintln!(", "#[error(", "Err(format!(", "|e| format!("];
+const BEFORE_MESSAGE: [&str; 5] = ["format_args!(", "std::io::stderr(),", "#[error(", "Err(format!(", "|e| format!("];
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

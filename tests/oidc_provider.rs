@@ -167,3 +167,31 @@ fn a_jwt_introspection_response_is_looked_into_and_not_forwarded() {
     assert_eq!(api.request_count(), 0);
     nginx.finish();
 }
+
+#[test]
+fn a_plain_nginx_as_the_api() {
+    let provider = OidcProvider::start(&["--add-jwt"]);
+    let api = Nginx::builder().without_module().server("location / { return 200 $http_authorization; }").start();
+    let nginx = Nginx::builder()
+        .workers(2)
+        .var("endpoint", provider.url())
+        .var("api", api.url())
+        .server(
+            "location / { phantom_token on; phantom_token_introspection_endpoint @endpoint@;
+             phantom_token_client_id gateway; phantom_token_client_secret gateway-secret;
+             phantom_token_ignore_cache_control on; proxy_pass @api@; }",
+        )
+        .start();
+    let token = provider.token();
+    for _ in 0..10 {
+        let response = call(&nginx, &token);
+        assert_eq!(response.status, 200);
+        let authorization = response.text();
+        let (_, claims) =
+            support::jwt::decode(authorization.strip_prefix("Bearer ").expect("a bearer")).expect("a JWT");
+        assert_eq!(claims["client_id"], "app");
+    }
+    assert_eq!(call(&nginx, "unknown").status, 401);
+    nginx.finish();
+    api.finish();
+}

@@ -4,7 +4,7 @@
 //! [`LocationSettings`], which is all that requests read. Profiles and clients are interned: ten thousand locations of
 //! one authorization server share one of each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::settings::{
 
 use super::bindings;
 use super::log::{Level, Log, guard};
-use super::module::ngx_http_phantom_token_module;
+use super::module::module_index;
 
 /// A value and the place in the configuration that it came from.
 #[derive(Debug, Clone)]
@@ -112,6 +112,8 @@ pub struct MainConf {
     pub http_authorization: usize,
     profiles: HashMap<Arc<Profile>, Arc<ProfileHandle>>,
     clients: HashMap<Arc<ClientSettings>, Arc<ClientSettings>>,
+    /// Places of endpoints that have been warned of.
+    warned: HashSet<String>,
 }
 
 const DEFAULT_CACHE_SIZE: usize = 16 << 20;
@@ -121,7 +123,14 @@ pub const MIN_CACHE_SIZE: usize = 256 << 10;
 
 impl MainConf {
     pub(super) fn new(seed: Seed) -> Self {
-        Self { cache_size: UNSET_SIZE, seed, http_authorization: 0, profiles: HashMap::new(), clients: HashMap::new() }
+        Self {
+            cache_size: UNSET_SIZE,
+            seed,
+            http_authorization: 0,
+            profiles: HashMap::new(),
+            clients: HashMap::new(),
+            warned: HashSet::new(),
+        }
     }
 
     /// `phantom_token_cache_size`, bytes.
@@ -264,7 +273,6 @@ impl LocationConf {
             keepalive: self.keepalive as usize,
         };
         let url = endpoint.value.for_log();
-        let profiles_before = main.profiles.len();
         let profile = main.profile(Profile {
             endpoint: endpoint.value.clone(),
             client_auth,
@@ -276,7 +284,7 @@ impl LocationConf {
             max_ttl: Duration::from_millis(self.cache_max_ttl as u64),
             inactive_ttl: Duration::from_millis(self.cache_inactive_ttl as u64),
         });
-        if main.profiles.len() > profiles_before {
+        if main.warned.insert(endpoint.place.clone()) {
             if endpoint.value.is_plain_remote() {
                 log.write(
                     Level::Warn,
@@ -336,10 +344,11 @@ pub unsafe fn read_file(cf: *mut ngx_conf_t, name: &str, limit: u64) -> Result<V
         PathBuf::from(String::from_utf8_lossy(prefix.as_bytes()).into_owned()).join(name)
     };
     let describe = |error: std::io::Error| format!("cannot be read: {}: {error}", path.display());
-    let file = std::fs::File::open(&path).map_err(describe)?;
-    if !file.metadata().map_err(describe)?.is_file() {
+    // before it is opened: a FIFO would hold NGINX up for ever
+    if !std::fs::metadata(&path).map_err(describe)?.is_file() {
         return Err(format!("is not a file: {}", path.display()));
     }
+    let file = std::fs::File::open(&path).map_err(describe)?;
     let mut content = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(file, limit + 1), &mut content).map_err(describe)?;
     if content.len() as u64 > limit {
@@ -418,11 +427,6 @@ pub unsafe extern "C" fn merge_location(cf: *mut ngx_conf_t, outer: *mut c_void,
             }
         }
     })
-}
-
-fn module_index() -> usize {
-    // SAFETY: NGINX has numbered the module before it calls it.
-    unsafe { ngx_http_phantom_token_module.ctx_index }
 }
 
 /// Settings of the location a request is in.

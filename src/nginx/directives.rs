@@ -350,7 +350,7 @@ setter!(set_ssl_trusted_certificate, |conf, directive| {
     // SAFETY: `cf` is NGINX's.
     let pem = unsafe { config::read_file(directive.cf, path, MAX_CERTIFICATES) };
     let pem = pem.map_err(|error| Refused::Value(1, format!("the file {error}")))?;
-    let certificate = TrustedCertificate { path: path.to_owned(), pem: pem.into() };
+    let certificate = TrustedCertificate::new(path.to_owned(), pem);
     crate::tls::check_trusted_certificate(&certificate).map_err(|error| Refused::Value(1, error))?;
     put(&mut conf.ssl_trusted_certificate, certificate)
 });

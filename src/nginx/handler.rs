@@ -50,7 +50,11 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
     let record = record_of(r)?;
     if location.preflight != Preflight::Authenticate && is_preflight(r) {
         record.status = Some(TokenStatus::Preflight);
-        return Ok(if location.preflight == Preflight::NoContent { NO_CONTENT } else { DECLINED });
+        if location.preflight == Preflight::Forward {
+            return Ok(DECLINED);
+        }
+        r.clear_challenges();
+        return Ok(NO_CONTENT);
     }
     // The credential is the client's own even where an earlier pass has replaced the header.
     let original = record.original;
@@ -111,10 +115,11 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
 
 fn record_of(r: Request) -> Result<&'static mut Record, OutOfMemory> {
     if r.is_internal() {
+        // `abandon` writes to the record: it is looked up again afterwards.
+        if let Some(parked) = Record::find(r).and_then(|record| record.parked) {
+            pending::abandon(parked);
+        }
         if let Some(record) = Record::find(r) {
-            if let Some(parked) = record.parked {
-                pending::abandon(parked);
-            }
             return Ok(record);
         }
     }
@@ -193,6 +198,7 @@ fn refuse(
 
 /// Carries the record's verdict out in this location.
 fn carry_out(r: Request, location: &'static LocationSettings, record: &mut Record) -> Result<ngx_int_t, OutOfMemory> {
+    record.clear_refusal_headers();
     match record.verdict {
         Verdict::Forward(value) => {
             if let Some(mut header) = r.authorization() {
@@ -205,11 +211,14 @@ fn carry_out(r: Request, location: &'static LocationSettings, record: &mut Recor
             Ok(OK)
         }
         Verdict::Refuse { refusal, retry_after } => {
-            record.clear_refusal_headers();
-            if let Some(challenge) = location.challenge.header(refusal) {
-                let header = r.add_response_header(static_str("WWW-Authenticate"), static_str(challenge))?;
-                r.set_www_authenticate(header);
-                record.refusal_headers[0] = Some(header);
+            match location.challenge.header(refusal) {
+                Some(challenge) => {
+                    let header = r.add_response_header(static_str("WWW-Authenticate"), static_str(challenge))?;
+                    r.set_www_authenticate(header);
+                    record.refusal_headers[0] = Some(header);
+                }
+                // Not for the client to mend: another method's challenge would ask it to try again.
+                None => r.clear_challenges(),
             }
             if let Some(seconds) = retry_after {
                 let value = r.copy(&[seconds.to_string().as_bytes()])?;

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
+use std::io::Write;
 use std::ptr;
 
 use ::ngx::ffi as ngx;
@@ -35,6 +36,12 @@ pub fn seed() -> Result<Seed, getrandom::Error> {
     let seed = Seed::draw()?;
     SEED.set(Some(seed));
     Ok(seed)
+}
+
+/// The module's place in arrays with a slot for every HTTP module.
+pub fn module_index() -> usize {
+    // SAFETY: NGINX numbers a module before it calls it for the first time, and not again.
+    unsafe { ngx_http_phantom_token_module.ctx_index }
 }
 
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
@@ -102,7 +109,8 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         // What a panic says may hold what a request sent: only its place is printed, to the error log.
         std::panic::set_hook(Box::new(|panic| {
             if let Some(place) = panic.location() {
-                eprintln!("phantom token: panicked at {place}: this is a bug of the module");
+                // not eprintln, which panics itself where nothing can be written
+                let _ = writeln!(std::io::stderr(), "phantom token: panicked at {place}: this is a bug of the module");
             }
         }));
         // A worker that cannot ask still serves everything else, and refuses what it cannot ask about.

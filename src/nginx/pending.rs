@@ -51,9 +51,6 @@ pub enum State {
     },
 }
 
-/// A parked request, as the record and the worker know it.
-pub type Parked = Context;
-
 impl Context {
     fn create(r: Request, record: &mut Record, state: State) -> Result<NonNull<Self>, OutOfMemory> {
         // SAFETY: every field of an event may be zero.
@@ -84,6 +81,17 @@ impl Context {
         unsafe { &mut *self.record.as_ptr() }
     }
 
+    /// The token of a request that waits.
+    pub fn token(&self) -> &str {
+        // SAFETY: as in `record`; the reference is shared, and gone before anything writes.
+        unsafe { self.record.as_ref() }.token()
+    }
+
+    /// Milliseconds that a parked request has waited.
+    pub fn waited(&self) -> u64 {
+        worker_process::clock().msec.saturating_sub(self.parked_at)
+    }
+
     /// Remembers a refusal for the filter that replaces NGINX's page.
     pub fn refused(r: Request, record: &mut Record, status: ngx_uint_t, body: &'static str) -> Result<(), OutOfMemory> {
         let state = State::Refused { status, body, replacing: false };
@@ -105,7 +113,7 @@ pub fn park(
     waiter: WaiterId,
     flight: FlightId,
     timeout: u64,
-) -> Result<NonNull<Parked>, OutOfMemory> {
+) -> Result<NonNull<Context>, OutOfMemory> {
     let place = Context::create(r, record, State::Parked)?;
     // SAFETY: the connection of a live request, and its read event, live as long as the request.
     let read = unsafe { (*r.connection()).read };
@@ -140,19 +148,19 @@ pub fn park(
 }
 
 /// Stops waiting without leaving the exchange: the timer goes, the record forgets.
-fn unpark(context: &mut Parked) {
+fn unpark(context: &mut Context) {
     if context.deadline.timer_set() != 0 {
         // SAFETY: the event is in the timer tree.
         unsafe { ngx::ngx_del_timer(&raw mut context.deadline) };
     }
     let record = context.record();
     record.parked = None;
-    record.waited = Some(worker_process::clock().msec.saturating_sub(context.parked_at));
+    record.waited = Some(context.waited());
     context.state = State::Decided;
 }
 
 /// The request will not wait any longer, and nobody is to be told.
-pub fn abandon(parked: NonNull<Parked>) {
+pub fn abandon(parked: NonNull<Context>) {
     // SAFETY: a record refers to a parked context only while it is parked, and both live in the request's pool.
     let context = unsafe { &mut *parked.as_ptr() };
     unpark(context);
@@ -160,7 +168,7 @@ pub fn abandon(parked: NonNull<Parked>) {
 }
 
 /// The exchange has landed: the request goes on with its outcome. The request may be gone afterwards.
-pub fn deliver(parked: NonNull<Parked>, outcome: &Outcome, first: bool) {
+pub fn deliver(parked: NonNull<Context>, outcome: &Outcome, first: bool) {
     // SAFETY: the worker forgets a parked request when it is abandoned, so this one is still parked.
     let context = unsafe { &mut *parked.as_ptr() };
     unpark(context);
@@ -169,7 +177,8 @@ pub fn deliver(parked: NonNull<Parked>, outcome: &Outcome, first: bool) {
         // A redirect (`post_action`) has taken the request elsewhere.
         return;
     }
-    if handler::settle(r, context.record(), outcome, first).is_err() {
+    // A panic here must not leave the request parked with nothing to wake it.
+    if guard(Err(OutOfMemory), || handler::settle(r, context.record(), outcome, first)).is_err() {
         // SAFETY: the request is live and parked in no queue any more.
         unsafe { fail(r) };
         return;
@@ -182,7 +191,7 @@ pub fn deliver(parked: NonNull<Parked>, outcome: &Outcome, first: bool) {
 unsafe extern "C" fn on_deadline(event: *mut ngx_event_t) {
     guard((), || {
         // SAFETY: this handler is only ever set on the `deadline` of a context.
-        let parked = unsafe { event.byte_sub(std::mem::offset_of!(Context, deadline)) }.cast::<Parked>();
+        let parked = unsafe { event.byte_sub(std::mem::offset_of!(Context, deadline)) }.cast::<Context>();
         let Some(parked) = NonNull::new(parked) else { return };
         // SAFETY: a timer that fires has not been deleted, so its request is still parked.
         let context = unsafe { parked.as_ref() };

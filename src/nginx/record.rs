@@ -15,7 +15,7 @@ use crate::key::Key;
 use crate::outcome::{CacheStatus, TokenStatus};
 
 use super::log::guard;
-use super::pending::{self, Parked};
+use super::pending::{self, Context};
 use super::request::{OutOfMemory, Request};
 
 /// What was decided.
@@ -52,7 +52,7 @@ pub struct Record {
     /// `$phantom_token_time`, milliseconds.
     pub waited: Option<u64>,
     /// Where the request is parked.
-    pub parked: Option<NonNull<Parked>>,
+    pub parked: Option<NonNull<Context>>,
     /// Headers a refusal added to the response.
     pub refusal_headers: [Option<NonNull<ngx_table_elt_t>>; 2],
 }
@@ -135,8 +135,13 @@ impl Record {
     /// Takes back the headers that an earlier refusal of this request added.
     pub fn clear_refusal_headers(&mut self) {
         for header in self.refusal_headers.iter_mut().filter_map(Option::take) {
-            // SAFETY: the header is an element of the request's list; 0 is "do not send it".
-            unsafe { (*header.as_ptr()).hash = 0 };
+            // SAFETY: the header is an element of the request's list.
+            let key = unsafe { (*header.as_ptr()).key };
+            // A list that has been emptied meanwhile may have given the element to somebody else.
+            if matches!(key.as_bytes(), b"WWW-Authenticate" | b"Retry-After") {
+                // SAFETY: as above; 0 is "do not send it".
+                unsafe { (*header.as_ptr()).hash = 0 };
+            }
         }
     }
 }
@@ -145,8 +150,8 @@ impl Record {
 unsafe extern "C" fn on_pool_destroyed(data: *mut c_void) {
     guard((), || {
         // SAFETY: `data` is the record that `create` wrote; the pool's memory is freed after its cleanups have run.
-        let record = unsafe { &mut *data.cast::<Record>() };
-        if let Some(parked) = record.parked.take() {
+        let parked = unsafe { (*data.cast::<Record>()).parked };
+        if let Some(parked) = parked {
             pending::abandon(parked);
         }
     });

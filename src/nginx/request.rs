@@ -11,7 +11,7 @@ use ngx::{ngx_connection_t, ngx_http_request_t, ngx_str_t, ngx_table_elt_t, ngx_
 
 use super::config::{LocationSettings, MainConf};
 use super::log::Log;
-use super::module::ngx_http_phantom_token_module;
+use super::module::module_index;
 
 /// No memory was left in the system.
 #[derive(Debug, Clone, Copy)]
@@ -201,11 +201,6 @@ impl Request {
         // SAFETY: `variables` has a slot for every index the configuration handed out.
         unsafe { (*self.raw().variables.add(index)).set_valid(0) };
     }
-}
-
-fn module_index() -> usize {
-    // SAFETY: NGINX numbers modules before it creates any request and not again while it serves.
-    unsafe { ngx_http_phantom_token_module.ctx_index }
 }
 
 /// The elements of a list of headers.

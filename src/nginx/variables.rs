@@ -18,7 +18,10 @@ const VARIABLES: [(&str, Getter); 4] = [
     ("phantom_token_status", |_, record| Ok(record.status.map(|status| static_str(status.as_str())))),
     ("phantom_token_cache_status", |_, record| Ok(record.cache_status.map(|status| static_str(status.as_str())))),
     ("phantom_token_time", |r, record| {
-        let Some(waited) = record.waited else { return Ok(None) };
+        // SAFETY: a record refers to a context only while it is parked, and both live in the request's pool.
+        let waiting = record.parked.map(|parked| unsafe { parked.as_ref() }.waited());
+        // one that still waits when it is logged has been left by its client
+        let Some(waited) = waiting.or(record.waited) else { return Ok(None) };
         r.copy(&[format!("{}.{:03}", waited / 1000, waited % 1000).as_bytes()]).map(Some)
     }),
     ("phantom_token_fingerprint", |r, record| {

@@ -22,7 +22,12 @@ impl Wakeup {
     /// Watches `fd`. Takes one of the worker's connections.
     pub fn watch(fd: RawFd) -> Result<Self, CannotWatch> {
         // SAFETY: NGINX has a cycle while it calls modules.
-        let log = unsafe { (*ngx::ngx_cycle).log };
+        let cycle = unsafe { &*ngx::ngx_cycle };
+        // NGINX takes one more for its channel to the master after this, and a worker without that ends.
+        if cycle.free_connection_n < 2 {
+            return Err(CannotWatch);
+        }
+        let log = cycle.log;
         // SAFETY: the event modules have set the worker's connections up before they call `init_process` of HTTP modules.
         let c = NonNull::new(unsafe { ngx::ngx_get_connection(fd, log) }).ok_or(CannotWatch)?;
         // SAFETY: `ngx_get_connection` returned a connection with its events.

@@ -23,8 +23,8 @@ use crate::settings::ClientSettings;
 use crate::worker::{self, Completion, Job, JobControl, Worker};
 
 use super::config::{LocationSettings, ProfileHandle};
-use super::log::{Log, log};
-use super::pending::{self, Parked};
+use super::log::{Log, guard, log};
+use super::pending::{self, Context};
 use super::thread::EventLoop;
 
 static STATE: EventLoop<RefCell<Option<WorkerProcess>>> = EventLoop::new(RefCell::new(None));
@@ -51,7 +51,7 @@ impl InFlight {
 
 struct WorkerProcess {
     exchange: Exchange<InFlight>,
-    parked: HashMap<WaiterId, NonNull<Parked>>,
+    parked: HashMap<WaiterId, NonNull<Context>>,
     next_waiter: u64,
     ready: VecDeque<Ready>,
     worker: Option<Worker>,
@@ -154,7 +154,7 @@ pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Wai
 }
 
 /// Remembers where a waiter is parked.
-pub fn parked(waiter: WaiterId, place: NonNull<Parked>) {
+pub fn parked(waiter: WaiterId, place: NonNull<Context>) {
     if let Some(state) = STATE.borrow_mut().as_mut() {
         state.parked.insert(waiter, place);
     }
@@ -176,7 +176,9 @@ pub fn time_out(flight: FlightId, waiter: WaiterId) -> bool {
     let Some(state) = state.as_mut() else { return true };
     state.parked.remove(&waiter);
     let first = state.exchange.control(flight).is_none_or(|in_flight| !in_flight.reported.replace(true));
-    state.exchange.time_out(flight, waiter);
+    if let Some(in_flight) = state.exchange.time_out(flight, waiter) {
+        in_flight.control.abandon();
+    }
     first
 }
 
@@ -186,13 +188,14 @@ pub fn deliver_completions() {
     if let Some(WorkerProcess { worker: Some(worker), .. }) = STATE.borrow_mut().as_mut() {
         worker.take(&mut completions);
     }
+    // A panic over one of them must not cost the others their answer.
     for completion in completions {
-        land(completion);
+        guard((), || land(completion));
     }
     // Every outcome is in the queue before the first request is resumed, and each is taken on its own: what a resumed
     // request does may end others.
     while let Some((place, ready)) = next_ready() {
-        pending::deliver(place, &ready.outcome, ready.first);
+        guard((), || pending::deliver(place, &ready.outcome, ready.first));
     }
 }
 
@@ -209,7 +212,7 @@ fn land(completion: Completion) {
             // The thread passed the job over because nobody waited; somebody may have come since.
             let token = exchange.first_waiter(flight).and_then(|waiter| parked.get(&waiter)).map(|place| {
                 // SAFETY: the worker forgets a parked request when it is abandoned, so this one is still parked.
-                unsafe { place.as_ref() }.record().token()
+                unsafe { place.as_ref() }.token()
             });
             match (token, worker) {
                 (Some(token), Some(worker)) if worker.submit(in_flight.job(flight, token)).is_ok() => return,
@@ -249,7 +252,7 @@ fn land(completion: Completion) {
     }));
 }
 
-fn next_ready() -> Option<(NonNull<Parked>, Ready)> {
+fn next_ready() -> Option<(NonNull<Context>, Ready)> {
     let mut state = STATE.borrow_mut();
     let WorkerProcess { ready, parked, .. } = state.as_mut()?;
     loop {

@@ -32,7 +32,7 @@ pub fn settings(url: &str) -> ClientSettings {
 }
 
 pub fn trusted(pem: &str) -> Option<TrustedCertificate> {
-    Some(TrustedCertificate { path: "/etc/ca.pem".to_owned(), pem: pem.as_bytes().into() })
+    Some(TrustedCertificate::new("/etc/ca.pem".to_owned(), pem.as_bytes().to_vec()))
 }
 
 pub fn profile(settings: &ClientSettings) -> Profile {

@@ -70,3 +70,12 @@ fn a_file_gone_at_a_reload_keeps_the_old_workers() {
     assert_eq!(nginx.log_count("[emerg]"), 1);
     nginx.finish();
 }
+
+#[test]
+fn a_file_that_would_block_is_refused() {
+    let pipe = std::env::temp_dir().join(format!("phantom-token-fifo-{}", std::process::id()));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let test = crate::support::nginx::config_test(&format!("phantom_token_client_secret_file {};", pipe.display()));
+    fs::remove_file(&pipe).unwrap();
+    test.assert_emerg(&["phantom_token_client_secret_file", "is not a file"]);
+}

@@ -1,6 +1,6 @@
 //! Clients that leave while their token is introspected.
 
-use super::support::gateway::{gateway, in_progress, wait_for_in_progress};
+use super::support::gateway::{PROTECT, bare, gateway, in_progress, wait_for_in_progress};
 use super::support::http::{self, Client, request_bytes};
 use super::support::{Answer, Api, Echo, Gate, Idp, Nginx, Token, wait};
 
@@ -118,5 +118,25 @@ fn a_half_closed_connection_is_a_client_that_left() {
     client.shutdown_write();
     let lines = nginx.wait_for_access_log(1);
     assert!(lines[0].contains("\"GET /half HTTP/1.1\" 499 "), "{lines:?}");
+    nginx.finish();
+}
+
+#[test]
+fn the_log_says_how_long_a_client_that_left_had_waited() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .http("log_format waited '$status $phantom_token_time'; access_log @dir@/waited.log waited;")
+        .server(&format!("location / {{ {PROTECT} proxy_pass @api@; }}"))
+        .start();
+    let token = idp.issue();
+    idp.answer_for(&token.opaque, Answer::hang());
+    let mut client = Client::connect(nginx.addr());
+    client.send(&http::request_bytes("GET", "/", &[("Authorization", &token.bearer())], b""));
+    idp.wait_for_introspections(1);
+    drop(client);
+    let line = wait::for_value("the line of the one that left", || {
+        nginx.log("waited.log").lines().find(|line| line.starts_with("499 ")).map(str::to_owned)
+    });
+    assert!(line[4..].parse::<f64>().is_ok(), "{line}");
     nginx.finish();
 }

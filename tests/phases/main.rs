@@ -5,6 +5,7 @@ mod support;
 
 mod access;
 mod error_pages;
+mod leftovers;
 mod redirects;
 mod satisfy;
 mod subrequests;

@@ -114,14 +114,12 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
 }
 
 fn record_of(r: Request) -> Result<&'static mut Record, OutOfMemory> {
-    if r.is_internal() {
-        // `abandon` writes to the record: it is looked up again afterwards.
-        if let Some(parked) = Record::find(r).and_then(|record| record.parked) {
-            pending::abandon(parked);
-        }
-        if let Some(record) = Record::find(r) {
-            return Ok(record);
-        }
+    // A record is there if an internal redirect brought the request here. `abandon` writes to it: it is looked up again.
+    if let Some(parked) = Record::find(r).and_then(|record| record.parked) {
+        pending::abandon(parked);
+    }
+    if let Some(record) = Record::find(r) {
+        return Ok(record);
     }
     let original = r.authorization().map_or(ngx_str_t::empty(), |header| {
         // SAFETY: the header belongs to the live request.

@@ -18,6 +18,9 @@ use super::module::module_index;
 pub struct OutOfMemory;
 
 /// A live request, on the event loop's thread, for the length of a callback.
+///
+/// Its bit fields must not be read: since NGINX has `in_port_t port` before them, bindgen (0.72) puts some of them two bits
+/// from where the C compiler does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Request(NonNull<ngx_http_request_t>);
 
@@ -45,11 +48,6 @@ impl Request {
     /// Whether this is the request of the client, and no subrequest.
     pub fn is_main(self) -> bool {
         self.raw().main == self.as_ptr()
-    }
-
-    /// Whether an internal redirect brought the request here.
-    pub fn is_internal(self) -> bool {
-        self.raw().internal() != 0
     }
 
     /// The method, one of `NGX_HTTP_*`.

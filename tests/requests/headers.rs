@@ -41,8 +41,8 @@ fn forty_fields_arrive_in_order_byte_for_byte() {
             sent.iter().map(|(name, value)| (name.clone(), wire::text(value))).collect();
         expected[place].1 = token.jwt_bearer();
         // what proxy_pass says of itself comes first
-        let (own, arrived) = echo.headers.split_at(2);
-        assert!(own.iter().all(|(name, _)| name == "Host" || name == "Connection"), "{own:?}");
+        let own = echo.headers.iter().take_while(|(name, _)| name == "Host" || name == "Connection").count();
+        let arrived = &echo.headers[own..];
         assert_eq!(arrived, expected);
         assert_eq!(echo.uri, "/path?query=%2F");
     }

@@ -318,7 +318,8 @@ pub fn nginx_version() -> (u32, u32, u32) {
 }
 
 /// `$PHANTOM_TOKEN_MODULE`, or where `cargo build --release` puts it.
-fn module_path() -> PathBuf {
+/// `$PHANTOM_TOKEN_MODULE`, or where `scripts/build.sh` puts the module.
+pub fn module_path() -> PathBuf {
     let given = std::env::var_os("PHANTOM_TOKEN_MODULE").map(PathBuf::from);
     given.unwrap_or_else(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

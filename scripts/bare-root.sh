@@ -12,7 +12,9 @@ if [ $# -lt 3 ]; then
     echo "usage: $0 SUITE DIR COMMAND [ARGUMENT...]" >&2
     exit 2
 fi
-readonly suite=$1 mirror=http://deb.debian.org/debian
+readonly suite=$1
+# where this machine gets Debian from, security updates apart
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' | grep -v security | head -n 1)
 root=$(realpath -m "$2")
 shift 2
 cd "$(dirname "$0")/.."

@@ -5,14 +5,12 @@
 //! one authorization server share one of each.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{c_char, c_void};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::ngx::ffi as ngx;
-use ngx::{ngx_conf_t, ngx_flag_t, ngx_http_request_t, ngx_int_t, ngx_msec_t};
+use ngx::{ngx_flag_t, ngx_int_t, ngx_msec_t};
 
 use crate::challenge::Challenge;
 use crate::client;
@@ -23,8 +21,7 @@ use crate::settings::{
 };
 
 use super::bindings;
-use super::log::{Level, Log, guard};
-use super::module::module_index;
+use super::log::{Level, Log};
 
 /// A value and the place in the configuration that it came from.
 #[derive(Debug, Clone)]
@@ -59,7 +56,7 @@ pub struct LocationConf {
     pub(super) scopes: Option<String>,
     pub(super) scope: Vec<String>,
     pub(super) preflight: Option<Preflight>,
-    settings: Option<LocationSettings>,
+    pub(super) settings: Option<LocationSettings>,
 }
 
 const UNSET: isize = ngx::NGX_CONF_UNSET as isize;
@@ -170,7 +167,7 @@ impl MainConf {
 }
 
 impl LocationConf {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             enable: UNSET,
             enable_place: None,
@@ -199,7 +196,7 @@ impl LocationConf {
     }
 
     /// Takes from the block around what this one leaves open.
-    fn inherit(&mut self, outer: &Self) {
+    pub(super) fn inherit(&mut self, outer: &Self) {
         fn slot<T: Copy + PartialEq>(inner: &mut T, outer: T, unset: T, default: T) {
             if *inner == unset {
                 *inner = if outer == unset { default } else { outer };
@@ -238,7 +235,7 @@ impl LocationConf {
     }
 
     /// What a merged block that is on amounts to; the error is a sentence about the configuration.
-    fn settings(&self, main: &mut MainConf, log: Log) -> Result<LocationSettings, String> {
+    pub(super) fn settings(&self, main: &mut MainConf, log: Log) -> Result<LocationSettings, String> {
         let on = self.enable_place.as_deref().unwrap_or("an included file");
         let Some(endpoint) = &self.endpoint else {
             return Err(format!(
@@ -328,152 +325,4 @@ impl LocationConf {
             preflight: self.preflight.unwrap_or(Preflight::NoContent),
         })
     }
-}
-
-/// Reads a file that a directive names, relative to the configuration's directory.
-///
-/// # Safety
-///
-/// `cf` must be the context of the running callback.
-pub unsafe fn read_file(cf: *mut ngx_conf_t, name: &str, limit: u64) -> Result<Vec<u8>, String> {
-    let path = if name.starts_with('/') {
-        PathBuf::from(name)
-    } else {
-        // SAFETY: `cf` is valid by the caller's promise, and the cycle has a prefix.
-        let prefix = unsafe { (*(*cf).cycle).conf_prefix };
-        PathBuf::from(String::from_utf8_lossy(prefix.as_bytes()).into_owned()).join(name)
-    };
-    let describe = |error: std::io::Error| format!("cannot be read: {}: {error}", path.display());
-    // before it is opened: a FIFO would hold NGINX up for ever
-    if !std::fs::metadata(&path).map_err(describe)?.is_file() {
-        return Err(format!("is not a file: {}", path.display()));
-    }
-    let file = std::fs::File::open(&path).map_err(describe)?;
-    let mut content = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, limit + 1), &mut content).map_err(describe)?;
-    if content.len() as u64 > limit {
-        return Err(format!("is larger than {limit} bytes: {}", path.display()));
-    }
-    Ok(content)
-}
-
-/// Puts a value into the configuration's pool, to be dropped with it.
-unsafe fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
-    unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
-        // SAFETY: `keep` wrote a `T` there, and a pool runs its cleanups once.
-        guard((), || unsafe { data.cast::<T>().drop_in_place() });
-    }
-    const { assert!(align_of::<T>() <= ngx::NGX_ALIGNMENT) };
-    // SAFETY: NGINX calls this with a valid `cf`.
-    let cleanup = unsafe { ngx::ngx_pool_cleanup_add((*cf).pool, size_of::<T>()) };
-    if cleanup.is_null() {
-        return std::ptr::null_mut();
-    }
-    // SAFETY: the cleanup has room for a `T`.
-    let place = unsafe { (*cleanup).data };
-    // SAFETY: as above, and aligned by the assertion.
-    unsafe { place.cast::<T>().write(value) };
-    // SAFETY: as above.
-    unsafe { (*cleanup).handler = Some(drop_value::<T>) };
-    place
-}
-
-/// `create_main_conf`
-pub unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
-    guard(std::ptr::null_mut(), || {
-        let seed = match super::module::seed() {
-            Ok(seed) => seed,
-            Err(error) => {
-                // SAFETY: NGINX calls this with a valid `cf`.
-                let log = unsafe { Log::new((*cf).log) };
-                log.write(Level::Emerg, format_args!("no random numbers to be had: {error}"));
-                return std::ptr::null_mut();
-            }
-        };
-        // SAFETY: NGINX calls this with a valid `cf`.
-        unsafe { keep(cf, MainConf::new(seed)) }
-    })
-}
-
-/// `create_loc_conf`
-pub unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: NGINX calls this with a valid `cf`.
-    guard(std::ptr::null_mut(), || unsafe { keep(cf, LocationConf::new()) })
-}
-
-/// `merge_loc_conf`
-pub unsafe extern "C" fn merge_location(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_char {
-    guard(super::directives::FAILED, || {
-        // SAFETY: both were made by `create_location`, and are different blocks'.
-        let outer = unsafe { &*outer.cast::<LocationConf>() };
-        // SAFETY: as above.
-        let inner = unsafe { &mut *inner.cast::<LocationConf>() };
-        inner.inherit(outer);
-        if inner.enable == 0 {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: NGINX calls this with a valid `cf`.
-        let log = unsafe { Log::new((*cf).log) };
-        // SAFETY: as above; no other reference to it is alive.
-        let main = unsafe { main_of_conf(cf) };
-        match inner.settings(main, log) {
-            Ok(settings) => {
-                inner.settings = Some(settings);
-                std::ptr::null_mut()
-            }
-            Err(message) => {
-                log.write(Level::Emerg, format_args!("{message}"));
-                super::directives::FAILED
-            }
-        }
-    })
-}
-
-/// Settings of the location a request is in.
-///
-/// # Safety
-///
-/// `r` must be live; the result must not outlive it.
-pub unsafe fn location_of(r: *mut ngx_http_request_t) -> Option<&'static LocationSettings> {
-    // SAFETY: a live request is in a location, which has a structure from `create_location`.
-    let conf = unsafe { *(*r).loc_conf.add(module_index()) }.cast::<LocationConf>();
-    // SAFETY: as above; nothing changes it once the configuration is read.
-    unsafe { (*conf).settings.as_ref() }
-}
-
-/// The main configuration of a request.
-///
-/// # Safety
-///
-/// `r` must be live; the result must not outlive it.
-pub unsafe fn main_of(r: *mut ngx_http_request_t) -> &'static MainConf {
-    // SAFETY: every request has a main configuration, with a structure from `create_main`.
-    unsafe { &*(*(*r).main_conf.add(module_index())).cast::<MainConf>() }
-}
-
-/// The main configuration being read.
-///
-/// # Safety
-///
-/// `cf` must be the context of a running configuration callback; the reference must be the only one.
-pub unsafe fn main_of_conf(cf: *mut ngx_conf_t) -> &'static mut MainConf {
-    // SAFETY: while the `http` block is read, `ctx` is its context, where `create_main` has put our part.
-    let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
-    // SAFETY: as above.
-    unsafe { &mut *(*(*context).main_conf.add(module_index())).cast::<MainConf>() }
-}
-
-/// The main configuration of a cycle, if it has an `http` block.
-///
-/// # Safety
-///
-/// `cycle` must be a running cycle.
-pub unsafe fn main_of_cycle(cycle: *mut ngx::ngx_cycle_t) -> Option<&'static MainConf> {
-    // SAFETY: a cycle has a context slot for every module, null where its block is absent.
-    let context = unsafe { *(*cycle).conf_ctx.add(ngx::ngx_http_module.index) }.cast::<ngx::ngx_http_conf_ctx_t>();
-    if context.is_null() {
-        return None;
-    }
-    // SAFETY: as in `main_of`.
-    Some(unsafe { &*(*(*context).main_conf.add(module_index())).cast::<MainConf>() })
 }

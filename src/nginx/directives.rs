@@ -14,7 +14,8 @@ use crate::challenge::Challenge;
 use crate::settings::{Endpoint, Secret, TrustedCertificate};
 
 use super::bindings::NGX_CONF_ERROR;
-use super::config::{self, LocationConf, MIN_CACHE_SIZE, MainConf, Preflight, Set};
+use super::config::{LocationConf, MIN_CACHE_SIZE, MainConf, Preflight, Set};
+use super::files;
 use super::log::{Level, conf_error, guard};
 use super::request::static_cstr;
 use super::thread::EventLoop;
@@ -296,7 +297,7 @@ setter!(set_client_secret, |conf, directive| {
 
 setter!(set_client_secret_file, |conf, directive| {
     // SAFETY: `cf` is NGINX's.
-    let content = unsafe { config::read_file(directive.cf, directive.value(), MAX_SECRET) };
+    let content = unsafe { files::read_file(directive.cf, directive.value(), MAX_SECRET) };
     let content = zeroize::Zeroizing::new(content.map_err(|error| Refused::Value(1, format!("the file {error}")))?);
     let text = std::str::from_utf8(&content).map_err(|_| Refused::Value(1, "the file is not UTF-8".into()))?;
     let secret = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
@@ -348,7 +349,7 @@ setter!(set_jwt_member, |conf, directive| {
 setter!(set_ssl_trusted_certificate, |conf, directive| {
     let path = directive.value();
     // SAFETY: `cf` is NGINX's.
-    let pem = unsafe { config::read_file(directive.cf, path, MAX_CERTIFICATES) };
+    let pem = unsafe { files::read_file(directive.cf, path, MAX_CERTIFICATES) };
     let pem = pem.map_err(|error| Refused::Value(1, format!("the file {error}")))?;
     let certificate = TrustedCertificate::new(path.to_owned(), pem);
     crate::tls::check_trusted_certificate(&certificate).map_err(|error| Refused::Value(1, error))?;

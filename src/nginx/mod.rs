@@ -8,7 +8,9 @@ mod bindings {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 mod config;
+mod config_memory;
 mod directives;
+mod files;
 mod handler;
 mod log;
 pub mod module;

@@ -14,7 +14,7 @@ use ngx::{ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t};
 use crate::key::Seed;
 use crate::worker::Worker;
 
-use super::config;
+use super::config_memory;
 use super::directives::COMMANDS;
 use super::handler::access_handler;
 use super::log::{FAILED, Level, Log, guard};
@@ -52,7 +52,7 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard(FAILED, || {
         // SAFETY: NGINX calls this with a valid `cf`; no other reference is alive.
-        let main = unsafe { config::main_of_conf(cf) };
+        let main = unsafe { config_memory::main_of_conf(cf) };
         if !main.is_used() {
             return OK;
         }
@@ -102,7 +102,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
             return OK;
         }
         // SAFETY: NGINX calls this with the running cycle.
-        let Some(main) = (unsafe { config::main_of_cycle(cycle) }) else { return OK };
+        let Some(main) = (unsafe { config_memory::main_of_cycle(cycle) }) else { return OK };
         if !main.is_used() {
             return OK;
         }
@@ -148,12 +148,12 @@ unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
 static MODULE_CONTEXT: EventLoop<ngx_http_module_t> = EventLoop::new(ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
     postconfiguration: Some(postconfiguration),
-    create_main_conf: Some(config::create_main),
+    create_main_conf: Some(config_memory::create_main),
     init_main_conf: None,
     create_srv_conf: None,
     merge_srv_conf: None,
-    create_loc_conf: Some(config::create_location),
-    merge_loc_conf: Some(config::merge_location),
+    create_loc_conf: Some(config_memory::create_location),
+    merge_loc_conf: Some(config_memory::merge_location),
 });
 
 /// The module.

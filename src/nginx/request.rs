@@ -81,13 +81,13 @@ impl Request {
     pub fn location(self) -> Option<&'static LocationSettings> {
         // SAFETY: NGINX gave every location the structure that `config::create_location` made; it lives as long as the
         // configuration, and the configuration as long as its requests.
-        unsafe { super::config::location_of(self.as_ptr()) }
+        unsafe { super::config_memory::location_of(self.as_ptr()) }
     }
 
     /// The module's own main configuration.
     pub fn main_conf(self) -> &'static MainConf {
         // SAFETY: as for `location`.
-        unsafe { super::config::main_of(self.as_ptr()) }
+        unsafe { super::config_memory::main_of(self.as_ptr()) }
     }
 
     /// The module's context in this pass of the request, if it set one.

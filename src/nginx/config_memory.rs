@@ -1,0 +1,135 @@
+//! Where does NGINX keep the module's configuration, and how is it reached?
+//!
+//! NGINX has one structure of ours for the `http` block and one for every location, made when a block is opened, merged
+//! when all is read, and dropped with the configuration's pool.
+
+use std::ffi::{c_char, c_void};
+
+use ::ngx::ffi as ngx;
+use ngx::{ngx_conf_t, ngx_http_request_t};
+
+use super::config::{LocationConf, LocationSettings, MainConf};
+use super::directives::FAILED;
+use super::log::{Level, Log, guard};
+use super::module::{module_index, seed};
+
+/// Puts a value into the configuration's pool, to be dropped with it.
+unsafe fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
+    unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
+        // SAFETY: `keep` wrote a `T` there, and a pool runs its cleanups once.
+        guard((), || unsafe { data.cast::<T>().drop_in_place() });
+    }
+    const { assert!(align_of::<T>() <= ngx::NGX_ALIGNMENT) };
+    // SAFETY: NGINX calls this with a valid `cf`.
+    let cleanup = unsafe { ngx::ngx_pool_cleanup_add((*cf).pool, size_of::<T>()) };
+    if cleanup.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the cleanup has room for a `T`.
+    let place = unsafe { (*cleanup).data };
+    // SAFETY: as above, and aligned by the assertion.
+    unsafe { place.cast::<T>().write(value) };
+    // SAFETY: as above.
+    unsafe { (*cleanup).handler = Some(drop_value::<T>) };
+    place
+}
+
+/// `create_main_conf`
+pub unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
+    guard(std::ptr::null_mut(), || {
+        let seed = match seed() {
+            Ok(seed) => seed,
+            Err(error) => {
+                // SAFETY: NGINX calls this with a valid `cf`.
+                let log = unsafe { Log::new((*cf).log) };
+                log.write(Level::Emerg, format_args!("no random numbers to be had: {error}"));
+                return std::ptr::null_mut();
+            }
+        };
+        // SAFETY: NGINX calls this with a valid `cf`.
+        unsafe { keep(cf, MainConf::new(seed)) }
+    })
+}
+
+/// `create_loc_conf`
+pub unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: NGINX calls this with a valid `cf`.
+    guard(std::ptr::null_mut(), || unsafe { keep(cf, LocationConf::new()) })
+}
+
+/// `merge_loc_conf`
+pub unsafe extern "C" fn merge_location(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_char {
+    guard(FAILED, || {
+        // SAFETY: both were made by `create_location`, and are different blocks'.
+        let outer = unsafe { &*outer.cast::<LocationConf>() };
+        // SAFETY: as above.
+        let inner = unsafe { &mut *inner.cast::<LocationConf>() };
+        inner.inherit(outer);
+        if inner.enable == 0 {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: NGINX calls this with a valid `cf`.
+        let log = unsafe { Log::new((*cf).log) };
+        // SAFETY: as above; no other reference to it is alive.
+        let main = unsafe { main_of_conf(cf) };
+        match inner.settings(main, log) {
+            Ok(settings) => {
+                inner.settings = Some(settings);
+                std::ptr::null_mut()
+            }
+            Err(message) => {
+                log.write(Level::Emerg, format_args!("{message}"));
+                FAILED
+            }
+        }
+    })
+}
+
+/// Settings of the location a request is in.
+///
+/// # Safety
+///
+/// `r` must be live; the result must not outlive it.
+pub unsafe fn location_of(r: *mut ngx_http_request_t) -> Option<&'static LocationSettings> {
+    // SAFETY: a live request is in a location, which has a structure from `create_location`.
+    let conf = unsafe { *(*r).loc_conf.add(module_index()) }.cast::<LocationConf>();
+    // SAFETY: as above; nothing changes it once the configuration is read.
+    unsafe { (*conf).settings.as_ref() }
+}
+
+/// The main configuration of a request.
+///
+/// # Safety
+///
+/// `r` must be live; the result must not outlive it.
+pub unsafe fn main_of(r: *mut ngx_http_request_t) -> &'static MainConf {
+    // SAFETY: every request has a main configuration, with a structure from `create_main`.
+    unsafe { &*(*(*r).main_conf.add(module_index())).cast::<MainConf>() }
+}
+
+/// The main configuration being read.
+///
+/// # Safety
+///
+/// `cf` must be the context of a running configuration callback; the reference must be the only one.
+pub unsafe fn main_of_conf(cf: *mut ngx_conf_t) -> &'static mut MainConf {
+    // SAFETY: while the `http` block is read, `ctx` is its context, where `create_main` has put our part.
+    let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
+    // SAFETY: as above.
+    unsafe { &mut *(*(*context).main_conf.add(module_index())).cast::<MainConf>() }
+}
+
+/// The main configuration of a cycle, if it has an `http` block.
+///
+/// # Safety
+///
+/// `cycle` must be a running cycle.
+pub unsafe fn main_of_cycle(cycle: *mut ngx::ngx_cycle_t) -> Option<&'static MainConf> {
+    // SAFETY: a cycle has a context slot for every module, null where its block is absent.
+    let context = unsafe { *(*cycle).conf_ctx.add(ngx::ngx_http_module.index) }.cast::<ngx::ngx_http_conf_ctx_t>();
+    if context.is_null() {
+        return None;
+    }
+    // SAFETY: as in `main_of`.
+    Some(unsafe { &*(*(*context).main_conf.add(module_index())).cast::<MainConf>() })
+}

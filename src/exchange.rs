@@ -128,7 +128,7 @@ impl<C> Exchange<C> {
         let mut storing_forbidden = false;
         let outcome = match result {
             Ok((Answer::Active(active), _)) if active.exp.is_some_and(|exp| exp <= now.unix) => {
-                self.refuse(&flight, keep, Inactive::Expired, bounds, now)
+                self.refuse(&flight, newest, Inactive::Expired, bounds, now)
             }
             Ok((Answer::Active(active), stated)) => {
                 let active = Arc::new(active);
@@ -140,15 +140,17 @@ impl<C> Exchange<C> {
                 }
                 Outcome::Forward(active)
             }
-            Ok((Answer::Inactive(reason), _)) => self.refuse(&flight, keep, reason, bounds, now),
+            Ok((Answer::Inactive(reason), _)) => self.refuse(&flight, newest, reason, bounds, now),
             Err(failure) => Outcome::Fail(failure),
         };
         Some(Landed { outcome, waiters: flight.waiters, storing_forbidden })
     }
 
-    fn refuse(&mut self, flight: &Flight<C>, keep: bool, reason: Inactive, bounds: Bounds, now: Now) -> Outcome {
-        if keep {
-            self.cache.insert_inactive(flight.key, reason, millis(bounds.inactive_ttl), now);
+    fn refuse(&mut self, flight: &Flight<C>, newest: bool, reason: Inactive, bounds: Bounds, now: Now) -> Outcome {
+        if newest {
+            // Who does not use the cache keeps nothing there, but an active answer of before is disproved all the same.
+            let lifetime = if flight.keep { millis(bounds.inactive_ttl) } else { 0 };
+            self.cache.insert_inactive(flight.key, reason, lifetime, now);
         }
         Outcome::Refuse(reason)
     }
@@ -286,6 +288,17 @@ mod tests {
         exchange.wait(key(1), WaiterId(2), POLICY, at(0), || ());
         exchange.answer(id, active(None), BOUNDS, at(0));
         assert_eq!(known(&mut exchange, 1, at(0)), "hit");
+    }
+
+    #[test]
+    fn an_inactive_answer_disproves_an_active_one_whoever_asked() {
+        let off = Policy { cache: false, ..POLICY };
+        let mut exchange = Exchange::new(1 << 20);
+        let id = ask(&mut exchange, 1, 1, POLICY, at(0));
+        exchange.answer(id, active(None), BOUNDS, at(0));
+        let id = ask(&mut exchange, 1, 2, off, at(1));
+        exchange.answer(id, inactive(), BOUNDS, at(2));
+        assert_eq!(known(&mut exchange, 1, at(3)), "unknown");
     }
 
     #[test]

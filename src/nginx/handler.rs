@@ -114,13 +114,20 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
 }
 
 fn record_of(r: Request) -> Result<&'static mut Record, OutOfMemory> {
-    // A record is there if an internal redirect brought the request here. `abandon` writes to it: it is looked up again.
-    if let Some(parked) = Record::find(r).and_then(|record| record.parked) {
-        pending::abandon(parked);
+    // There is one if an internal redirect brought the request here.
+    match Record::find(r).map(|record| record.parked) {
+        None => create_record(r),
+        Some(parked) => {
+            // Writes to the record: it is looked up again afterwards.
+            if let Some(parked) = parked {
+                pending::abandon(parked);
+            }
+            Record::find(r).ok_or(OutOfMemory)
+        }
     }
-    if let Some(record) = Record::find(r) {
-        return Ok(record);
-    }
+}
+
+fn create_record(r: Request) -> Result<&'static mut Record, OutOfMemory> {
     let original = r.authorization().map_or(ngx_str_t::empty(), |header| {
         // SAFETY: the header belongs to the live request.
         unsafe { header.as_ref() }.value

@@ -36,6 +36,10 @@ mod module {
             }
             exit(1);
         }
+        println!("cargo::rustc-check-cfg=cfg(nginx_http_cache)");
+        if env::var("DEP_NGINX_FEATURES").is_ok_and(|features| features.split(',').any(|name| name == "http_cache")) {
+            println!("cargo::rustc-cfg=nginx_http_cache");
+        }
         // The worker's thread may still run when NGINX unloads modules on exit: the code stays mapped.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }

@@ -18,6 +18,8 @@ use crate::key::Key;
 pub struct Policy {
     /// `phantom_token_cache`.
     pub cache: bool,
+    /// `phantom_token_cache_bypass` says so of this request: only an answer asked for from now on will do.
+    pub bypass: bool,
     /// `phantom_token_timeout`, milliseconds.
     pub timeout: u64,
     /// `phantom_token_max_pending`.
@@ -104,9 +106,11 @@ impl<C> Exchange<C> {
         now: Now,
         control: impl FnOnce() -> C,
     ) -> Begun<'_> {
-        if let Some((id, flight)) = self.flights.join(&key, waiter, policy.cache, now.msec) {
-            let limit = now.msec.saturating_sub(flight.began).saturating_add(policy.timeout);
-            return Begun::Wait { flight: id, limit };
+        if !policy.bypass {
+            if let Some((id, flight)) = self.flights.join(&key, waiter, policy.cache, now.msec) {
+                let limit = now.msec.saturating_sub(flight.began).saturating_add(policy.timeout);
+                return Begun::Wait { flight: id, limit };
+            }
         }
         if self.flights.len() >= policy.max_pending {
             return Begun::Full;
@@ -160,9 +164,9 @@ impl<C> Exchange<C> {
         self.flights.leave(id, waiter).map(|flight| &flight.control)
     }
 
-    /// Takes out a waiter whose deadline has passed. An exchange that nobody waits for any longer then ends with it: it
-    /// has had its time, and no longer counts as pending; its control is handed back.
-    pub fn time_out(&mut self, id: FlightId, waiter: WaiterId) -> Option<C> {
+    /// Takes a waiter out for whom the exchange had its time, or who alone kept it going. If nobody waits for it any
+    /// longer it ends, and no longer counts as pending; its control is handed back.
+    pub fn leave_or_end(&mut self, id: FlightId, waiter: WaiterId) -> Option<C> {
         self.flights.leave(id, waiter)?;
         self.flights.end(id).map(|(flight, _)| flight.control)
     }
@@ -193,7 +197,7 @@ mod tests {
     use super::*;
     use crate::key::tests::key;
 
-    const POLICY: Policy = Policy { cache: true, timeout: 5000, max_pending: 2 };
+    const POLICY: Policy = Policy { cache: true, bypass: false, timeout: 5000, max_pending: 2 };
     const BOUNDS: Bounds = Bounds { max_ttl: Duration::from_secs(60), inactive_ttl: Duration::from_secs(5) };
 
     fn at(msec: u64) -> Now {
@@ -325,12 +329,25 @@ mod tests {
         let mut exchange = Exchange::new(1 << 20);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         exchange.wait(key(1), WaiterId(2), POLICY, at(4000), || ());
-        assert!(exchange.time_out(id, WaiterId(1)).is_none());
+        assert!(exchange.leave_or_end(id, WaiterId(1)).is_none());
         assert_eq!(exchange.pending(), 1);
-        assert!(exchange.time_out(id, WaiterId(2)).is_some());
+        assert!(exchange.leave_or_end(id, WaiterId(2)).is_some());
         assert_eq!(exchange.pending(), 0);
         assert!(exchange.answer(id, active(None), BOUNDS, at(9001)).is_none());
         assert_eq!(known(&mut exchange, 1, at(9001)), "unknown");
+    }
+
+    #[test]
+    fn who_bypasses_the_cache_joins_nobody_but_may_be_joined() {
+        let bypass = Policy { bypass: true, ..POLICY };
+        let mut exchange = Exchange::new(1 << 20);
+        let old = ask(&mut exchange, 1, 1, POLICY, at(0));
+        let new = ask(&mut exchange, 1, 2, bypass, at(1));
+        let begun = exchange.wait(key(1), WaiterId(3), POLICY, at(2), || ());
+        assert!(matches!(begun, Begun::Wait { flight, .. } if flight == new));
+        exchange.answer(new, inactive(), BOUNDS, at(3));
+        exchange.answer(old, active(None), BOUNDS, at(4));
+        assert_eq!(known(&mut exchange, 1, at(5)), "refused");
     }
 
     #[test]

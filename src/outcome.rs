@@ -55,6 +55,8 @@ pub enum CacheStatus {
     Miss,
     /// The endpoint was being asked for another request.
     Coalesced,
+    /// The endpoint was asked, whatever the cache knows.
+    Bypass,
 }
 
 impl CacheStatus {
@@ -64,6 +66,7 @@ impl CacheStatus {
             Self::Hit => "HIT",
             Self::Miss => "MISS",
             Self::Coalesced => "COALESCED",
+            Self::Bypass => "BYPASS",
         }
     }
 }

@@ -65,11 +65,72 @@ pub enum EndpointError {
     Character,
 }
 
-/// The URL of an introspection endpoint (RFC 7662 §2).
+/// Who is asked about tokens (RFC 7662 §2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Endpoint(url::Url);
+pub enum Endpoint {
+    /// An authorization server, by the module's own client.
+    Url(EndpointUrl),
+    /// Whatever an internal location of NGINX leads to, by a subrequest.
+    Location(EndpointLocation),
+}
 
 impl Endpoint {
+    /// It without its query, which may hold what is not for a log.
+    pub fn for_log(&self) -> &str {
+        match self {
+            Self::Url(url) => url.for_log(),
+            Self::Location(location) => &location.uri,
+        }
+    }
+}
+
+/// The URI of an internal location.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EndpointLocation {
+    /// What the location is found by; may lack a leading slash, as the location's name then does.
+    pub uri: String,
+    /// What followed `?`.
+    pub args: String,
+    /// Names the server block it is in: the locations of two servers are two, even if they have one name.
+    pub server: usize,
+}
+
+impl EndpointLocation {
+    /// Takes a URI as it stands in the configuration, where it may belong to many servers; the error is a sentence
+    /// about it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (uri, args) = text.split_once('?').unwrap_or((text, ""));
+        if uri.is_empty() {
+            return Err("it names no location");
+        }
+        if uri.starts_with('@') {
+            return Err("a named location cannot be asked; give it a URI and make it \"internal\"");
+        }
+        if text.contains('$') {
+            return Err("it contains \"$\", and variables are not supported in it");
+        }
+        if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+            return Err("it contains a control character");
+        }
+        Ok(Self { uri: uri.to_owned(), args: args.to_owned(), server: 0 })
+    }
+
+    /// The same in one server block.
+    pub fn in_server(&self, server: usize) -> Self {
+        Self { server, ..self.clone() }
+    }
+
+    /// Whether its writer may have meant a host.
+    pub fn looks_like_host(&self) -> bool {
+        !self.uri.starts_with('/') && self.uri.contains(['.', ':'])
+    }
+}
+
+/// The URL of an introspection endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EndpointUrl(url::Url);
+
+impl EndpointUrl {
     /// Accepts an absolute `http` or `https` URL without user information, fragment or variables.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         if text.bytes().any(|b| b <= b' ' || b == 0x7f) {
@@ -222,7 +283,7 @@ pub struct Profile {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientSettings {
     /// Where it connects.
-    pub endpoint: Endpoint,
+    pub endpoint: EndpointUrl,
     /// TLS towards the endpoint.
     pub tls: Tls,
     /// Limit of name resolution, TCP and TLS set-up together.
@@ -239,7 +300,7 @@ pub(crate) mod tests {
     /// A profile with the directives' defaults.
     pub(crate) fn profile() -> Profile {
         Profile {
-            endpoint: Endpoint::parse("https://as.example/introspect").unwrap(),
+            endpoint: Endpoint::Url(EndpointUrl::parse("https://as.example/introspect").unwrap()),
             client_auth: ClientAuth::None,
             accept: "application/jwt".into(),
             jwt_members: vec!["phantom_token".into(), "jwt".into()],
@@ -259,7 +320,7 @@ pub(crate) mod tests {
             "http://[::1]:80/",
             "https://as.example/path@with/at",
         ] {
-            assert!(Endpoint::parse(text).is_ok(), "{text}");
+            assert!(EndpointUrl::parse(text).is_ok(), "{text}");
         }
         type Expected = fn(&EndpointError) -> bool;
         let refused: &[(&str, Expected)] = &[
@@ -278,7 +339,7 @@ pub(crate) mod tests {
             ("https://as/a b", |e| *e == EndpointError::Character),
         ];
         for (text, expected) in refused {
-            let error = Endpoint::parse(text).unwrap_err();
+            let error = EndpointUrl::parse(text).unwrap_err();
             assert!(expected(&error), "{text}: {error:?}");
         }
     }
@@ -293,7 +354,25 @@ pub(crate) mod tests {
             ("http://[::1]/", false),
             ("http://localhost:8080/", false),
         ] {
-            assert_eq!(Endpoint::parse(text).unwrap().is_plain_remote(), expected, "{text}");
+            assert_eq!(EndpointUrl::parse(text).unwrap().is_plain_remote(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn locations() {
+        let parse = EndpointLocation::parse;
+        let location = parse("/-/introspect?a=b?c").unwrap();
+        assert_eq!((location.uri.as_str(), location.args.as_str()), ("/-/introspect", "a=b?c"));
+        assert_eq!(Endpoint::Location(location).for_log(), "/-/introspect");
+        let curity = parse("curity").unwrap();
+        assert_ne!(curity.in_server(1), curity.in_server(2));
+        for text in ["", "?a=b", "@curity", "/$host", "/a?b=$c", "/a\nb"] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+        for (text, expected) in
+            [("curity", false), ("/as.example:8443/x", false), ("as.example", true), ("as:80", true)]
+        {
+            assert_eq!(parse(text).unwrap().looks_like_host(), expected, "{text}");
         }
     }
 

@@ -8,15 +8,15 @@ use nix::sys::signal::{SigSet, Signal};
 use zeroize::Zeroizing;
 
 use super::{Completion, Failure, Job, JobControl, Outcome, Worker};
-use crate::settings::{ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Tls};
+use crate::settings::{ClientAuth, ClientSettings, Endpoint, EndpointUrl, IntrospectionJwt, Profile, Tls};
 
 fn job(id: u64) -> Job {
-    let endpoint = Endpoint::parse("http://127.0.0.1/").expect("a URL");
+    let endpoint = EndpointUrl::parse("http://127.0.0.1/").expect("a URL");
     let tls = Tls { verify: true, trusted_certificate: None, server_name: None };
     Job {
         id,
         profile: Arc::new(Profile {
-            endpoint: endpoint.clone(),
+            endpoint: Endpoint::Url(endpoint.clone()),
             client_auth: ClientAuth::None,
             accept: "application/jwt".to_owned(),
             jwt_members: Vec::new(),

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::*;
 use crate::json::JsonError;
 use crate::jwt::tests::compact;
-use crate::settings::{ClientAuth, Endpoint, Tls};
+use crate::settings::{ClientAuth, Endpoint, EndpointUrl, Tls};
 
 const HEADER: &str = r#"{"alg":"RS256","typ":"at+jwt"}"#;
 const STATED: Result<Answer, Failure> = Ok(Answer::Inactive(Inactive::Stated));
@@ -17,7 +17,7 @@ const NOT_BEARER: Result<Answer, Failure> = Ok(Answer::Inactive(Inactive::NotBea
 
 fn profile() -> Profile {
     Profile {
-        endpoint: Endpoint::parse("http://localhost/introspect").unwrap(),
+        endpoint: Endpoint::Url(EndpointUrl::parse("http://localhost/introspect").unwrap()),
         client_auth: ClientAuth::None,
         accept: "application/jwt".to_owned(),
         jwt_members: vec!["phantom_token".to_owned(), "jwt".to_owned()],

@@ -12,6 +12,7 @@ enum PHANTOM_TOKEN_CONSTANTS {
     /* "no directive has set this" */
     PHANTOM_TOKEN_NGX_CONF_UNSET_SIZE = NGX_CONF_UNSET_SIZE,
     PHANTOM_TOKEN_NGX_CONF_UNSET_MSEC = NGX_CONF_UNSET_MSEC,
-    /* a pointer */
+    /* pointers */
+    PHANTOM_TOKEN_NGX_CONF_UNSET_PTR = (uintptr_t) NGX_CONF_UNSET_PTR,
     PHANTOM_TOKEN_NGX_CONF_ERROR = (uintptr_t) NGX_CONF_ERROR,
 };

@@ -10,14 +10,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::ngx::ffi as ngx;
-use ngx::{ngx_flag_t, ngx_int_t, ngx_msec_t};
+use ngx::{ngx_array_t, ngx_flag_t, ngx_http_complex_value_t, ngx_int_t, ngx_msec_t};
 
 use crate::challenge::Challenge;
 use crate::client;
 use crate::exchange::{Bounds, Policy};
 use crate::key::{KeyMaker, Seed};
 use crate::settings::{
-    ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
+    ClientAuth, ClientSettings, Endpoint, EndpointLocation, EndpointUrl, IntrospectionJwt, Profile, Secret, Tls,
+    TrustedCertificate,
 };
 
 use super::bindings;
@@ -52,16 +53,24 @@ pub struct LocationConf {
     pub(super) cache_max_ttl: ngx_msec_t,
     pub(super) cache_inactive_ttl: ngx_msec_t,
     pub(super) ignore_cache_control: ngx_flag_t,
+    pub(super) cache_key: *mut ngx_http_complex_value_t,
+    pub(super) cache_bypass: *mut ngx_array_t,
     pub(super) realm: Option<String>,
     pub(super) scopes: Option<String>,
     pub(super) scope: Vec<String>,
     pub(super) preflight: Option<Preflight>,
+    /// It has what the block around it says, too.
+    merged: bool,
     pub(super) settings: Option<LocationSettings>,
 }
 
 const UNSET: isize = ngx::NGX_CONF_UNSET as isize;
 const UNSET_SIZE: usize = bindings::NGX_CONF_UNSET_SIZE as usize;
 const UNSET_MSEC: ngx_msec_t = bindings::NGX_CONF_UNSET_MSEC as ngx_msec_t;
+
+fn unset_ptr<T>() -> *mut T {
+    std::ptr::without_provenance_mut(bindings::NGX_CONF_UNSET_PTR as usize)
+}
 
 /// `phantom_token_preflight`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +95,25 @@ pub struct ProfileHandle {
     pub noticed: AtomicBool,
 }
 
+/// Who carries the question to the profile's endpoint.
+#[derive(Clone)]
+pub enum Carrier {
+    /// The introspection thread, with this client.
+    Client(Arc<ClientSettings>),
+    /// A subrequest to this location.
+    Subrequest(Arc<EndpointLocation>),
+}
+
 /// What a protected location amounts to.
 pub struct LocationSettings {
     /// What an answer is worth here.
     pub profile: Arc<ProfileHandle>,
-    /// With which client the endpoint is asked.
-    pub client: Arc<ClientSettings>,
+    /// How the endpoint is asked.
+    pub carrier: Carrier,
+    /// `phantom_token_cache_key`; null for the empty one.
+    pub cache_key: *mut ngx_http_complex_value_t,
+    /// `phantom_token_cache_bypass`; null where there is none.
+    pub cache_bypass: *mut ngx_array_t,
     /// Cache, deadline and limit of this location.
     pub policy: Policy,
     /// What a refused client is told.
@@ -138,6 +160,11 @@ impl MainConf {
     /// Whether any location is protected.
     pub fn is_used(&self) -> bool {
         !self.profiles.is_empty()
+    }
+
+    /// Whether any of them has an endpoint that the introspection thread asks.
+    pub fn needs_client(&self) -> bool {
+        !self.clients.is_empty()
     }
 
     fn profile(&mut self, profile: Profile) -> Arc<ProfileHandle> {
@@ -187,10 +214,13 @@ impl LocationConf {
             cache_max_ttl: UNSET_MSEC,
             cache_inactive_ttl: UNSET_MSEC,
             ignore_cache_control: UNSET,
+            cache_key: unset_ptr(),
+            cache_bypass: unset_ptr(),
             realm: None,
             scopes: None,
             scope: Vec::new(),
             preflight: None,
+            merged: false,
             settings: None,
         }
     }
@@ -225,6 +255,8 @@ impl LocationConf {
         slot(&mut self.cache_max_ttl, outer.cache_max_ttl, UNSET_MSEC, 60_000);
         slot(&mut self.cache_inactive_ttl, outer.cache_inactive_ttl, UNSET_MSEC, 5_000);
         slot(&mut self.ignore_cache_control, outer.ignore_cache_control, UNSET, 0);
+        slot(&mut self.cache_key, outer.cache_key, unset_ptr(), std::ptr::null_mut());
+        slot(&mut self.cache_bypass, outer.cache_bypass, unset_ptr(), std::ptr::null_mut());
         option(&mut self.realm, &outer.realm);
         // The two spellings of the challenge's scope are one setting: a block that uses either overrides both.
         if self.scopes.is_none() && self.scope.is_empty() {
@@ -232,80 +264,49 @@ impl LocationConf {
             self.scope.clone_from(&outer.scope);
         }
         option(&mut self.preflight, &outer.preflight);
+        self.merged = true;
     }
 
-    /// What a merged block that is on amounts to; the error is a sentence about the configuration.
-    pub(super) fn settings(&self, main: &mut MainConf, log: Log) -> Result<LocationSettings, String> {
+    /// The connection to an endpoint that is a location is that location's business: what one block says of both
+    /// cannot be meant.
+    pub(super) fn check_location_endpoint(&self) -> Result<(), String> {
+        if self.merged {
+            return Ok(());
+        }
+        let Some(Set { value: Endpoint::Location(location), place }) = &self.endpoint else { return Ok(()) };
+        let secret = self.client_secret.as_ref().map_or("phantom_token_client_secret", |(name, _)| name);
+        let of_client = [
+            (self.client_id.is_some(), "phantom_token_client_id"),
+            (self.client_secret.is_some(), secret),
+            (self.connect_timeout != UNSET_MSEC, "phantom_token_connect_timeout"),
+            (self.keepalive != UNSET, "phantom_token_keepalive"),
+            (self.ssl_verify != UNSET, "phantom_token_ssl_verify"),
+            (self.ssl_trusted_certificate.is_some(), "phantom_token_ssl_trusted_certificate"),
+            (self.ssl_name.is_some(), "phantom_token_ssl_name"),
+        ];
+        match of_client.into_iter().find(|(is_set, _)| *is_set) {
+            Some((_, name)) => Err(format!(
+                "\"{name}\" has no effect beside \"phantom_token_introspection_endpoint\" \"{}\" in {place}: that \
+                 is a location, which has \"proxy_set_header\", \"proxy_ssl_verify\" and their like for it",
+                location.uri
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What a merged block that is on amounts to, in the server block of this name; the error is a sentence about the
+    /// configuration.
+    pub(super) fn settings(&self, main: &mut MainConf, server: usize, log: Log) -> Result<LocationSettings, String> {
         let on = self.enable_place.as_deref().unwrap_or("an included file");
         let Some(endpoint) = &self.endpoint else {
             return Err(format!(
                 "\"phantom_token on\" in {on} applies to a location with no \"phantom_token_introspection_endpoint\""
             ));
         };
-        let client_auth = match (&self.client_id, &self.client_secret) {
-            (Some(id), Some((_, secret))) => {
-                ClientAuth::ClientSecretBasic { client_id: id.value.clone(), client_secret: secret.value.clone() }
-            }
-            (None, None) => ClientAuth::None,
-            (Some(id), None) => {
-                return Err(format!(
-                    "\"phantom_token_client_id\" \"{}\" in {} needs \"phantom_token_client_secret\" or \
-                     \"phantom_token_client_secret_file\"",
-                    id.value, id.place
-                ));
-            }
-            (None, Some((directive, secret))) => {
-                return Err(format!("\"{directive}\" in {} needs \"phantom_token_client_id\"", secret.place));
-            }
+        let (profile, carrier) = match &endpoint.value {
+            Endpoint::Url(url) => self.asked_by_client(main, url, &endpoint.place, log)?,
+            Endpoint::Location(location) => self.asked_by_subrequest(main, location.in_server(server), endpoint, log),
         };
-        let tls = Tls {
-            verify: self.ssl_verify != 0,
-            trusted_certificate: self.ssl_trusted_certificate.clone(),
-            server_name: self.ssl_name.clone(),
-        };
-        let client = ClientSettings {
-            endpoint: endpoint.value.clone(),
-            tls: tls.clone(),
-            connect_timeout: Duration::from_millis(self.connect_timeout as u64),
-            keepalive: self.keepalive as usize,
-        };
-        let url = endpoint.value.for_log();
-        let profile = main.profile(Profile {
-            endpoint: endpoint.value.clone(),
-            client_auth,
-            accept: self.accept.clone().unwrap_or_else(|| "application/jwt".into()),
-            jwt_members: self.jwt_members.clone().unwrap_or_else(|| vec!["phantom_token".into(), "jwt".into()]),
-            introspection_jwt: IntrospectionJwt::Reject,
-            tls,
-            ignore_cache_control: self.ignore_cache_control != 0,
-            max_ttl: Duration::from_millis(self.cache_max_ttl as u64),
-            inactive_ttl: Duration::from_millis(self.cache_inactive_ttl as u64),
-        });
-        if main.warned.insert(endpoint.place.clone()) {
-            if endpoint.value.is_plain_remote() {
-                log.write(
-                    Level::Warn,
-                    format_args!(
-                        "\"phantom_token_introspection_endpoint\" \"{url}\" in {} sends tokens and credentials \
-                         unencrypted over the network; use https",
-                        endpoint.place
-                    ),
-                );
-            }
-            if matches!(profile.profile.client_auth, ClientAuth::None) {
-                log.write(
-                    Level::Warn,
-                    format_args!(
-                        "\"phantom_token_introspection_endpoint\" \"{url}\" in {} is asked without client credentials; \
-                         set \"phantom_token_client_id\" and \"phantom_token_client_secret_file\"",
-                        endpoint.place
-                    ),
-                );
-            }
-        }
-        let client = main.client(client).map_err(|error| {
-            format!("\"phantom_token_introspection_endpoint\" \"{url}\" in {}: {error}", endpoint.place)
-        })?;
         let scope = match &self.scopes {
             Some(scopes) => Some(scopes.clone()),
             None if self.scope.is_empty() => None,
@@ -315,14 +316,113 @@ impl LocationConf {
             .map_err(|error| format!("the challenge of \"phantom_token on\" in {on} is invalid: {error}"))?;
         Ok(LocationSettings {
             profile,
-            client,
+            carrier,
+            cache_key: self.cache_key,
+            cache_bypass: self.cache_bypass,
             policy: Policy {
                 cache: self.cache != 0,
+                bypass: false,
                 timeout: self.timeout as u64,
                 max_pending: self.max_pending as usize,
             },
             challenge,
             preflight: self.preflight.unwrap_or(Preflight::NoContent),
         })
+    }
+    /// An endpoint that the module's own client asks.
+    fn asked_by_client(
+        &self,
+        main: &mut MainConf,
+        url: &EndpointUrl,
+        place: &str,
+        log: Log,
+    ) -> Result<(Arc<ProfileHandle>, Carrier), String> {
+        let client_auth = self.client_auth()?;
+        let tls = Tls {
+            verify: self.ssl_verify != 0,
+            trusted_certificate: self.ssl_trusted_certificate.clone(),
+            server_name: self.ssl_name.clone(),
+        };
+        let unauthenticated = matches!(client_auth, ClientAuth::None);
+        let profile = main.profile(self.profile(Endpoint::Url(url.clone()), client_auth, tls.clone()));
+        let named = format_args!("\"phantom_token_introspection_endpoint\" \"{}\" in {place}", url.for_log());
+        if main.warned.insert(place.to_owned()) {
+            if url.is_plain_remote() {
+                log.write(
+                    Level::Warn,
+                    format_args!("{named} sends tokens and credentials unencrypted over the network; use https"),
+                );
+            }
+            if unauthenticated {
+                log.write(
+                    Level::Warn,
+                    format_args!(
+                        "{named} is asked without client credentials; set \"phantom_token_client_id\" and \
+                         \"phantom_token_client_secret_file\""
+                    ),
+                );
+            }
+        }
+        let client = main.client(ClientSettings {
+            endpoint: url.clone(),
+            tls,
+            connect_timeout: Duration::from_millis(self.connect_timeout as u64),
+            keepalive: self.keepalive as usize,
+        });
+        Ok((profile, Carrier::Client(client.map_err(|error| format!("{named}: {error}"))?)))
+    }
+
+    /// An endpoint that is a location of NGINX: what concerns the client is that location's.
+    fn asked_by_subrequest(
+        &self,
+        main: &mut MainConf,
+        location: EndpointLocation,
+        endpoint: &Set<Endpoint>,
+        log: Log,
+    ) -> (Arc<ProfileHandle>, Carrier) {
+        if location.looks_like_host() && main.warned.insert(endpoint.place.clone()) {
+            log.write(
+                Level::Warn,
+                format_args!(
+                    "\"phantom_token_introspection_endpoint\" \"{}\" in {} is taken for the URI of a location; if it \
+                     is a host, begin it with \"https://\"",
+                    location.uri, endpoint.place
+                ),
+            );
+        }
+        let tls = Tls { verify: true, trusted_certificate: None, server_name: None };
+        let carrier = Carrier::Subrequest(Arc::new(location.clone()));
+        (main.profile(self.profile(Endpoint::Location(location), ClientAuth::None, tls)), carrier)
+    }
+
+    fn client_auth(&self) -> Result<ClientAuth, String> {
+        match (&self.client_id, &self.client_secret) {
+            (Some(id), Some((_, secret))) => {
+                Ok(ClientAuth::ClientSecretBasic { client_id: id.value.clone(), client_secret: secret.value.clone() })
+            }
+            (None, None) => Ok(ClientAuth::None),
+            (Some(id), None) => Err(format!(
+                "\"phantom_token_client_id\" \"{}\" in {} needs \"phantom_token_client_secret\" or \
+                 \"phantom_token_client_secret_file\"",
+                id.value, id.place
+            )),
+            (None, Some((directive, secret))) => {
+                Err(format!("\"{directive}\" in {} needs \"phantom_token_client_id\"", secret.place))
+            }
+        }
+    }
+
+    fn profile(&self, endpoint: Endpoint, client_auth: ClientAuth, tls: Tls) -> Profile {
+        Profile {
+            endpoint,
+            client_auth,
+            accept: self.accept.clone().unwrap_or_else(|| "application/jwt".into()),
+            jwt_members: self.jwt_members.clone().unwrap_or_else(|| vec!["phantom_token".into(), "jwt".into()]),
+            introspection_jwt: IntrospectionJwt::Reject,
+            tls,
+            ignore_cache_control: self.ignore_cache_control != 0,
+            max_ttl: Duration::from_millis(self.cache_max_ttl as u64),
+            inactive_ttl: Duration::from_millis(self.cache_inactive_ttl as u64),
+        }
     }
 }

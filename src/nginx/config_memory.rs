@@ -64,25 +64,37 @@ pub unsafe extern "C" fn merge_location(cf: *mut ngx_conf_t, outer: *mut c_void,
         let outer = unsafe { &*outer.cast::<LocationConf>() };
         // SAFETY: as above.
         let inner = unsafe { &mut *inner.cast::<LocationConf>() };
-        inner.inherit(outer);
-        if inner.enable == 0 {
-            return std::ptr::null_mut();
-        }
         // SAFETY: NGINX calls this with a valid `cf`.
         let log = unsafe { Log::new((*cf).log) };
         // SAFETY: as above; no other reference to it is alive.
         let main = unsafe { main_of_conf(cf) };
-        match inner.settings(main, log) {
-            Ok(settings) => {
-                inner.settings = Some(settings);
-                std::ptr::null_mut()
-            }
+        // SAFETY: as above.
+        let server = unsafe { server_of_conf(cf) };
+        match merge(main, server, outer, inner, log) {
+            Ok(()) => std::ptr::null_mut(),
             Err(message) => {
                 log.write(Level::Emerg, format_args!("{message}"));
                 FAILED
             }
         }
     })
+}
+
+fn merge(
+    main: &mut MainConf,
+    server: usize,
+    outer: &LocationConf,
+    inner: &mut LocationConf,
+    log: Log,
+) -> Result<(), String> {
+    // The `http` block itself is never an inner one.
+    outer.check_location_endpoint()?;
+    inner.check_location_endpoint()?;
+    inner.inherit(outer);
+    if inner.enable != 0 {
+        inner.settings = Some(inner.settings(main, server, log)?);
+    }
+    Ok(())
 }
 
 /// Settings of the location a request is in.
@@ -117,6 +129,18 @@ pub unsafe fn main_of_conf(cf: *mut ngx_conf_t) -> &'static mut MainConf {
     let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
     // SAFETY: as above.
     unsafe { &mut *(*(*context).main_conf.add(module_index())).cast::<MainConf>() }
+}
+
+/// A name of the server block whose locations are being merged.
+///
+/// # Safety
+///
+/// `cf` must be the context of a running `merge_loc_conf`.
+unsafe fn server_of_conf(cf: *mut ngx_conf_t) -> usize {
+    // SAFETY: as in `main_of_conf`.
+    let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
+    // SAFETY: while a server's locations are merged, the context has the server's configurations.
+    unsafe { *(*context).srv_conf.add(ngx::ngx_http_core_module.ctx_index) }.addr()
 }
 
 /// The main configuration of a cycle, if it has an `http` block.

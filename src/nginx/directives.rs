@@ -11,7 +11,7 @@ use ::ngx::ffi as ngx;
 use ngx::{ngx_command_t, ngx_conf_post_t, ngx_conf_t, ngx_msec_t, ngx_str_t};
 
 use crate::challenge::Challenge;
-use crate::settings::{Endpoint, Secret, TrustedCertificate};
+use crate::settings::{Endpoint, EndpointLocation, EndpointUrl, Secret, TrustedCertificate};
 
 use super::bindings::NGX_CONF_ERROR;
 use super::config::{LocationConf, MIN_CACHE_SIZE, MainConf, Preflight, Set};
@@ -74,7 +74,7 @@ const fn bounds(low: isize, high: isize) -> Bounds {
 }
 
 /// The module's command table.
-pub static COMMANDS: EventLoop<[ngx_command_t; 24]> = EventLoop::new([
+pub static COMMANDS: EventLoop<[ngx_command_t; 26]> = EventLoop::new([
     command(c"phantom_token", FLAG, set_enable, offset_of!(LocationConf, enable)),
     command(c"phantom_token_introspection_endpoint", ONE, set_endpoint, 0),
     command(c"phantom_token_client_id", ONE, set_client_id, 0),
@@ -127,6 +127,13 @@ pub static COMMANDS: EventLoop<[ngx_command_t; 24]> = EventLoop::new([
         FLAG,
         ngx::ngx_conf_set_flag_slot,
         offset_of!(LocationConf, ignore_cache_control),
+    ),
+    command(c"phantom_token_cache_key", ONE, ngx::ngx_http_set_complex_value_slot, offset_of!(LocationConf, cache_key)),
+    command(
+        c"phantom_token_cache_bypass",
+        SOME,
+        ngx::ngx_http_set_predicate_slot,
+        offset_of!(LocationConf, cache_bypass),
     ),
     command(c"phantom_token_realm", ONE, set_realm, 0),
     command(c"phantom_token_scopes", ONE, set_scopes, 0),
@@ -271,12 +278,14 @@ unsafe extern "C" fn set_enable(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, co
 
 setter!(set_endpoint, |conf, directive| {
     let text = directive.value();
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if !matches!(scheme.as_deref(), Some("http" | "https")) {
-        return Err(Refused::Value(1, "it is not an \"http://\" or \"https://\" URL".into()));
-    }
-    let endpoint = Endpoint::parse(text).map_err(|error| Refused::Value(1, error.to_string()))?;
-    put(&mut conf.endpoint, directive.set(endpoint))
+    let endpoint = match text.split_once("://").map(|(scheme, _)| scheme) {
+        None => EndpointLocation::parse(text).map(Endpoint::Location).map_err(str::to_owned),
+        Some(scheme) if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+            EndpointUrl::parse(text).map(Endpoint::Url).map_err(|error| error.to_string())
+        }
+        Some(_) => Err("it is neither an \"http://\" or \"https://\" URL nor the URI of a location".to_owned()),
+    };
+    put(&mut conf.endpoint, directive.set(endpoint.map_err(|error| Refused::Value(1, error))?))
 });
 
 setter!(set_client_id, |conf, directive| {

@@ -8,15 +8,16 @@ use ngx::{ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_uint_t};
 
 use crate::bearer::{self, Credential};
 use crate::challenge::Refusal;
-use crate::exchange::Outcome;
+use crate::exchange::{Outcome, Policy};
 use crate::introspection::{Failure, Inactive};
 use crate::outcome::{CacheStatus, TokenStatus};
 
-use super::config::{LocationSettings, Preflight};
+use super::config::{Carrier, LocationSettings, Preflight};
 use super::log::{Level, guard, log};
 use super::pending::{self, Context, State};
 use super::record::{Record, Verdict};
 use super::request::{OutOfMemory, Request, static_str};
+use super::subrequest;
 use super::worker_process::{self, Waiting};
 
 const OK: ngx_int_t = ngx::NGX_OK as ngx_int_t;
@@ -69,7 +70,13 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
             return refuse(r, location, record, TokenStatus::Malformed, Refusal::Malformed);
         }
     };
-    let key = location.profile.keys.key(b"", token.as_bytes());
+    let cache_key = if location.cache_key.is_null() {
+        ngx_str_t::empty()
+    } else {
+        // SAFETY: the location is the request's.
+        unsafe { r.evaluate(location.cache_key) }?
+    };
+    let key = location.profile.keys.key(cache_key.as_bytes(), token.as_bytes());
     if record.key == Some(key) && !matches!(record.verdict, Verdict::Open) {
         return carry_out(r, location, record);
     }
@@ -78,7 +85,9 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
     record.verdict = Verdict::Open;
 
     let now = worker_process::clock();
-    if location.policy.cache {
+    // SAFETY: the location is the request's.
+    let bypass = !location.cache_bypass.is_null() && unsafe { r.is_any_set(location.cache_bypass) }?;
+    if location.policy.cache && !bypass {
         match worker_process::lookup(&key, now, |jwt| r.copy(&[b"Bearer ", jwt.as_bytes()])) {
             Some(Ok(value)) => {
                 record.forward(value?);
@@ -94,13 +103,24 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
             None => {}
         }
     }
-    match worker_process::wait(location, key, token, now) {
+    match worker_process::wait(location, Policy { bypass, ..location.policy }, key, token, now) {
         Waiting::For { waiter, flight, coalesced } => {
-            record.cache_status = Some(if coalesced { CacheStatus::Coalesced } else { CacheStatus::Miss });
-            match pending::park(r, record, waiter, flight, location.policy.timeout) {
-                Ok(place) => worker_process::parked(waiter, place),
+            record.cache_status = Some(match (bypass, coalesced) {
+                (true, _) => CacheStatus::Bypass,
+                (false, true) => CacheStatus::Coalesced,
+                (false, false) => CacheStatus::Miss,
+            });
+            let place = match pending::park(r, record, waiter, flight, location.policy.timeout) {
+                Ok(place) => place,
                 Err(OutOfMemory) => {
                     worker_process::leave(flight, waiter);
+                    return Err(OutOfMemory);
+                }
+            };
+            worker_process::parked(waiter, place);
+            if let (Carrier::Subrequest(endpoint), false) = (&location.carrier, coalesced) {
+                if subrequest::start(r, endpoint, &location.profile, flight, token).is_err() {
+                    pending::abandon(place);
                     return Err(OutOfMemory);
                 }
             }

@@ -21,7 +21,7 @@ use super::log::{FAILED, Level, Log, guard};
 use super::request::static_str;
 use super::thread::EventLoop;
 use super::wakeup::Wakeup;
-use super::{refusal_filter, variables, worker_process};
+use super::{filters, subrequest, variables, worker_process};
 
 const OK: ngx_int_t = ngx::NGX_OK as ngx_int_t;
 
@@ -62,30 +62,40 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         let Ok(index) = usize::try_from(index) else { return FAILED };
         main.http_authorization = index;
         // SAFETY: this is `postconfiguration`, called once for each configuration.
-        unsafe { refusal_filter::install() };
+        unsafe { filters::install() };
         // SAFETY: as above.
-        unsafe { install_access_handler(cf) }
+        unsafe { install_handlers(cf) }
     })
 }
 
-/// Handlers of a phase run from the last to the first. Ours goes to the front of the array, so that whoever `allow`,
-/// `deny`, `auth_basic` or `auth_request` turn away costs no introspection.
-unsafe fn install_access_handler(cf: *mut ngx_conf_t) -> ngx_int_t {
+/// Handlers of a phase run from the last to the first. The access handler goes to the front of its array, so that whoever
+/// `allow`, `deny`, `auth_basic` or `auth_request` turn away costs no introspection. The content handler goes to the end
+/// of its own, before those that serve files.
+unsafe fn install_handlers(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: while the `http` block is read, `ctx` is its context.
     let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
     // SAFETY: the core module is there and numbered.
     let core = unsafe { *(*context).main_conf.add(ngx::ngx_http_core_module.ctx_index) };
     let core = core.cast::<ngx::ngx_http_core_main_conf_t>();
     // SAFETY: the core module's configuration has a list for every phase.
-    let handlers = unsafe { &raw mut (*core).phases[ngx::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize].handlers };
+    let content = unsafe { &raw mut (*core).phases[ngx::ngx_http_phases_NGX_HTTP_CONTENT_PHASE as usize].handlers };
     // SAFETY: NGINX initialises the lists before it calls `postconfiguration`.
-    if unsafe { ngx::ngx_array_push(handlers) }.is_null() {
+    let place = unsafe { ngx::ngx_array_push(content) }.cast::<ngx::ngx_http_handler_pt>();
+    if place.is_null() {
+        return FAILED;
+    }
+    // SAFETY: the place is new.
+    unsafe { place.write(Some(subrequest::content_handler)) };
+    // SAFETY: as for `content`.
+    let access = unsafe { &raw mut (*core).phases[ngx::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize].handlers };
+    // SAFETY: as above.
+    if unsafe { ngx::ngx_array_push(access) }.is_null() {
         return FAILED;
     }
     // SAFETY: as above; the array holds handlers, the last of them not yet written, and a handler may be null.
-    let elements = unsafe { (*handlers).elts }.cast::<ngx::ngx_http_handler_pt>();
+    let elements = unsafe { (*access).elts }.cast::<ngx::ngx_http_handler_pt>();
     // SAFETY: as above.
-    let earlier = unsafe { (*handlers).nelts } - 1;
+    let earlier = unsafe { (*access).nelts } - 1;
     // SAFETY: `earlier` elements move one place up, into the place just made.
     unsafe { ptr::copy(elements, elements.add(1), earlier) };
     // SAFETY: the first place is now free.
@@ -114,10 +124,12 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
             }
         }));
         // A worker that cannot ask still serves everything else, and refuses what it cannot ask about.
-        let worker = start_worker().map_err(|error| {
-            Log::cycle().write(Level::Crit, format_args!("cannot start the introspection client: {error}"));
+        let worker = main.needs_client().then(start_worker).and_then(|worker| {
+            let report =
+                |error| Log::cycle().write(Level::Crit, format_args!("cannot start the introspection client: {error}"));
+            worker.map_err(report).ok()
         });
-        worker_process::start(main.cache_size(), worker.ok());
+        worker_process::start(main.cache_size(), worker);
         OK
     })
 }

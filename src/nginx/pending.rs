@@ -81,6 +81,11 @@ impl Context {
         unsafe { &mut *self.record.as_ptr() }
     }
 
+    /// The request.
+    pub fn request(&self) -> Request {
+        self.request
+    }
+
     /// The token of a request that waits.
     pub fn token(&self) -> &str {
         // SAFETY: as in `record`; the reference is shared, and gone before anything writes.
@@ -177,6 +182,9 @@ pub fn deliver(parked: NonNull<Context>, outcome: &Outcome, first: bool) {
         // A redirect (`post_action`) has taken the request elsewhere.
         return;
     }
+    // A subrequest that has run meanwhile has named itself in the log's lines.
+    // SAFETY: the request is live.
+    unsafe { set_log_request(r.connection(), r) };
     // A panic here must not leave the request parked with nothing to wake it.
     if guard(Err(OutOfMemory), || handler::settle(r, context.record(), outcome, first)).is_err() {
         // SAFETY: the request is live and parked in no queue any more.
@@ -208,8 +216,6 @@ unsafe extern "C" fn on_deadline(event: *mut ngx_event_t) {
 unsafe fn resume(r: Request) {
     let c = r.connection();
     // SAFETY: the connection is a live request's.
-    unsafe { set_log_request(c, r) };
-    // SAFETY: as above.
     let read = unsafe { (*c).read };
     // SAFETY: as above.
     if unsafe { ngx::ngx_handle_read_event(read, 0) } != ngx::NGX_OK as ngx_int_t {
@@ -224,6 +230,19 @@ unsafe fn resume(r: Request) {
     // SAFETY: the request is live; it may be freed by this.
     unsafe { ngx::ngx_http_core_run_phases(r.as_ptr()) };
     // SAFETY: `c` was taken before; NGINX checks whether it was destroyed.
+    unsafe { ngx::ngx_http_run_posted_requests(c) };
+}
+
+/// Runs what has been posted to the connection of a parked request: a subrequest that begins.
+///
+/// # Safety
+///
+/// `r` must be live; it may be freed by this.
+pub unsafe fn run_posted(r: Request) {
+    let c = r.connection();
+    // SAFETY: by the caller's promise.
+    unsafe { set_log_request(c, r) };
+    // SAFETY: the connection is a live request's.
     unsafe { ngx::ngx_http_run_posted_requests(c) };
 }
 

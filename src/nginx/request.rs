@@ -7,7 +7,10 @@ use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
 use ::ngx::ffi as ngx;
-use ngx::{ngx_connection_t, ngx_http_request_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t};
+use ngx::{
+    ngx_array_t, ngx_connection_t, ngx_http_complex_value_t, ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_table_elt_t,
+    ngx_uint_t,
+};
 
 use super::config::{LocationSettings, MainConf};
 use super::log::Log;
@@ -90,6 +93,12 @@ impl Request {
         unsafe { super::config_memory::main_of(self.as_ptr()) }
     }
 
+    /// NGINX's own main configuration.
+    pub fn core_main_conf(self) -> &'static ngx::ngx_http_core_main_conf_t {
+        // SAFETY: every request has a main configuration, the core module's among it; it lives as the configuration.
+        unsafe { &*(*self.raw().main_conf.add(ngx::ngx_http_core_module.ctx_index)).cast() }
+    }
+
     /// The module's context in this pass of the request, if it set one.
     pub fn context(self) -> *mut c_void {
         // SAFETY: `ctx` has a slot for every HTTP module, and the module was numbered before any request came.
@@ -105,6 +114,12 @@ impl Request {
     /// The `Authorization` header, if the client sent one. NGINX refuses requests with several.
     pub fn authorization(self) -> Option<NonNull<ngx_table_elt_t>> {
         NonNull::new(self.raw().headers_in.authorization)
+    }
+
+    /// The `Host` header, if the client sent one.
+    pub fn host(self) -> Option<ngx_str_t> {
+        // SAFETY: the header belongs to the live request.
+        unsafe { self.raw().headers_in.host.as_ref() }.map(|header| header.value)
     }
 
     /// Whether the client sent a header of this name, given in lower case.
@@ -143,6 +158,46 @@ impl Request {
         // SAFETY: the memory is large enough and, by the assertion above, aligned.
         unsafe { place.write(value) };
         Ok(place)
+    }
+
+    /// Room for `count` values in the request's pool, all bytes zero.
+    ///
+    /// # Safety
+    ///
+    /// Zero must be a value of `T`.
+    pub unsafe fn allocate_zeroed<T: Copy>(self, count: usize) -> Result<NonNull<T>, OutOfMemory> {
+        const { assert!(align_of::<T>() <= ngx::NGX_ALIGNMENT) };
+        let size = size_of::<T>().checked_mul(count).ok_or(OutOfMemory)?;
+        // SAFETY: the pool is the live request's.
+        NonNull::new(unsafe { ngx::ngx_pcalloc(self.pool(), size) }.cast()).ok_or(OutOfMemory)
+    }
+
+    /// The value of a string with variables.
+    ///
+    /// # Safety
+    ///
+    /// `value` must be part of this request's configuration.
+    pub unsafe fn evaluate(self, value: *mut ngx_http_complex_value_t) -> Result<ngx_str_t, OutOfMemory> {
+        let mut text = ngx_str_t::empty();
+        // SAFETY: the request is live, and the value the configuration's.
+        let result = unsafe { ngx::ngx_http_complex_value(self.as_ptr(), value, &raw mut text) };
+        if result == ngx::NGX_OK as ngx_int_t { Ok(text) } else { Err(OutOfMemory) }
+    }
+
+    /// Whether any of these strings with variables is neither empty nor `0`.
+    ///
+    /// # Safety
+    ///
+    /// `predicates` must be null, or part of this request's configuration.
+    pub unsafe fn is_any_set(self, predicates: *mut ngx_array_t) -> Result<bool, OutOfMemory> {
+        const NONE: ngx_int_t = ngx::NGX_OK as ngx_int_t;
+        const SOME: ngx_int_t = ngx::NGX_DECLINED as ngx_int_t;
+        // SAFETY: the request is live, and the predicates the configuration's.
+        match unsafe { ngx::ngx_http_test_predicates(self.as_ptr(), predicates) } {
+            NONE => Ok(false),
+            SOME => Ok(true),
+            _ => Err(OutOfMemory),
+        }
     }
 
     /// The status of the response being sent.
@@ -206,7 +261,7 @@ impl Request {
 /// # Safety
 ///
 /// `list` must hold `ngx_table_elt_t` and stay as it is while the iterator is used.
-unsafe fn list_elements(list: *const ngx::ngx_list_t) -> impl Iterator<Item = *mut ngx_table_elt_t> {
+pub unsafe fn list_elements(list: *const ngx::ngx_list_t) -> impl Iterator<Item = *mut ngx_table_elt_t> {
     // SAFETY: the list is valid by the caller's promise.
     let mut part: *const ngx::ngx_list_part_t = unsafe { &raw const (*list).part };
     let mut i = 0;

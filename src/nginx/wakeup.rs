@@ -1,7 +1,9 @@
-//! How does the introspection thread wake the event loop?
+//! What makes the event loop deliver completions?
 //!
-//! With an eventfd of its own. `ngx_notify` has a single handler slot and would take the callbacks of `aio threads` away.
+//! The introspection thread, with an eventfd of its own: `ngx_notify` has a single handler slot and would take the callbacks of
+//! `aio threads` away. What comes about on the event loop itself, a subrequest's end, posts an event.
 
+use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
@@ -9,7 +11,27 @@ use ::ngx::ffi as ngx;
 use ngx::{ngx_connection_t, ngx_event_t, ngx_int_t};
 
 use super::log::{FAILED, guard};
+use super::thread::EventLoop;
 use super::worker_process;
+
+static SOON: EventLoop<UnsafeCell<ngx_event_t>> =
+    // SAFETY: every field of an event may be zero.
+    EventLoop::new(UnsafeCell::new(unsafe { std::mem::zeroed() }));
+
+/// Has completions delivered before this turn of the event loop ends, but not from here.
+pub fn soon() {
+    let event = SOON.get();
+    // SAFETY: the event is the module's, and used on this thread only.
+    unsafe { (*event).handler = Some(on_soon) };
+    // SAFETY: as above; NGINX has a cycle while it calls modules.
+    unsafe { (*event).log = (*ngx::ngx_cycle).log };
+    // SAFETY: the queue is NGINX's; an event that is in it already is left there.
+    unsafe { ngx::ngx_post_event(event, &raw mut ngx::ngx_posted_events) };
+}
+
+unsafe extern "C" fn on_soon(_event: *mut ngx_event_t) {
+    guard((), worker_process::deliver_completions);
+}
 
 /// The connection object under which NGINX watches the descriptor.
 pub struct Wakeup(NonNull<ngx_connection_t>);

@@ -15,36 +15,48 @@ use ::ngx::ffi as ngx;
 use zeroize::Zeroizing;
 
 use crate::cache::Now;
-use crate::exchange::{Begun, Exchange, Outcome};
+use crate::exchange::{Begun, Exchange, Outcome, Policy};
 use crate::flight::{FlightId, WaiterId};
 use crate::introspection::{Failure, Inactive};
 use crate::key::Key;
 use crate::settings::ClientSettings;
 use crate::worker::{self, Completion, Job, JobControl, Worker};
 
-use super::config::{LocationSettings, ProfileHandle};
+use super::config::{Carrier, LocationSettings, ProfileHandle};
 use super::log::{Log, guard, log};
 use super::pending::{self, Context};
+use super::request::Request;
 use super::thread::EventLoop;
+use super::{subrequest, wakeup};
 
 static STATE: EventLoop<RefCell<Option<WorkerProcess>>> = EventLoop::new(RefCell::new(None));
 
 struct InFlight {
-    control: Arc<JobControl>,
     profile: Arc<ProfileHandle>,
-    client: Arc<ClientSettings>,
+    carrier: Carrier,
+    /// What the introspection thread is told of its job.
+    control: Arc<JobControl>,
     /// Somebody's deadline has passed, and the log says so.
     reported: Cell<bool>,
 }
 
 impl InFlight {
-    fn job(&self, flight: FlightId, token: &str) -> Job {
-        Job {
+    /// Has `client` ask about the token.
+    fn submit(&self, worker: &Worker, client: &Arc<ClientSettings>, flight: FlightId, token: &str) -> Result<(), Job> {
+        worker.submit(Job {
             id: flight.0,
             profile: Arc::clone(&self.profile.profile),
-            client: Arc::clone(&self.client),
+            client: Arc::clone(client),
             token: Zeroizing::new(token.to_owned()),
             control: Arc::clone(&self.control),
+        })
+    }
+
+    /// Nobody waits for the exchange, and it has ended.
+    fn give_up(&self, flight: FlightId) {
+        match self.carrier {
+            Carrier::Client(_) => self.control.abandon(),
+            Carrier::Subrequest(_) => subrequest::abandon(flight),
         }
     }
 }
@@ -53,6 +65,8 @@ struct WorkerProcess {
     exchange: Exchange<InFlight>,
     parked: HashMap<WaiterId, NonNull<Context>>,
     next_waiter: u64,
+    /// From subrequests; the introspection thread keeps its own.
+    completions: VecDeque<Completion>,
     ready: VecDeque<Ready>,
     worker: Option<Worker>,
 }
@@ -76,7 +90,7 @@ pub enum Waiting {
         waiter: WaiterId,
         /// The exchange it waits for.
         flight: FlightId,
-        /// Another request began it.
+        /// Another request began it. If not, and a subrequest is to carry it, the caller starts that.
         coalesced: bool,
     },
     /// It cannot be asked about.
@@ -90,12 +104,14 @@ pub fn clock() -> Now {
     Now { msec: msec as u64, unix: ngx::ngx_time() as i64 }
 }
 
-/// Sets the worker up. Without `worker` every token that is not cached is answered with 502.
+/// Sets the worker up. Without `worker` every token that is not cached, and that a client would have to ask about, is
+/// answered with 502.
 pub fn start(cache_size: usize, worker: Option<Worker>) {
     *STATE.borrow_mut() = Some(WorkerProcess {
         exchange: Exchange::new(cache_size),
         parked: HashMap::new(),
         next_waiter: 1,
+        completions: VecDeque::new(),
         ready: VecDeque::new(),
         worker,
     });
@@ -120,20 +136,20 @@ pub fn lookup<R>(key: &Key, now: Now, hit: impl FnOnce(&str) -> R) -> Option<Res
 }
 
 /// Has a new waiter wait for the answer about `token`; begins an exchange if none is under way.
-pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Waiting {
+pub fn wait(location: &LocationSettings, policy: Policy, key: Key, token: &str, now: Now) -> Waiting {
     let mut state = STATE.borrow_mut();
-    let Some(WorkerProcess { exchange, next_waiter, worker: Some(worker), .. }) = state.as_mut() else {
+    let Some(WorkerProcess { exchange, next_waiter, worker, .. }) = state.as_mut() else {
         return Waiting::Failed(Failure::Internal);
     };
     let waiter = WaiterId(*next_waiter);
     *next_waiter += 1;
     let control = || InFlight {
-        control: Arc::new(JobControl::new(location.policy.timeout.saturating_add(GRACE))),
         profile: Arc::clone(&location.profile),
-        client: Arc::clone(&location.client),
+        carrier: location.carrier.clone(),
+        control: Arc::new(JobControl::new(policy.timeout.saturating_add(GRACE))),
         reported: Cell::new(false),
     };
-    match exchange.wait(key, waiter, location.policy, now, control) {
+    match exchange.wait(key, waiter, policy, now, control) {
         Begun::Wait { flight, limit } => {
             if let Some(in_flight) = exchange.control(flight) {
                 in_flight.control.extend(limit.saturating_add(GRACE));
@@ -141,8 +157,14 @@ pub fn wait(location: &LocationSettings, key: Key, token: &str, now: Now) -> Wai
             Waiting::For { waiter, flight, coalesced: true }
         }
         Begun::Ask(flight) => {
-            let Some(in_flight) = exchange.control(flight) else { return Waiting::Failed(Failure::Internal) };
-            if worker.submit(in_flight.job(flight, token)).is_err() {
+            let submitted = match (exchange.control(flight), &location.carrier, worker) {
+                (Some(_), Carrier::Subrequest(_), _) => true,
+                (Some(in_flight), Carrier::Client(client), Some(worker)) => {
+                    in_flight.submit(worker, client, flight, token).is_ok()
+                }
+                _ => false,
+            };
+            if !submitted {
                 exchange.answer(flight, Err(Failure::Internal), location.profile.bounds, now);
                 return Waiting::Failed(Failure::Internal);
             }
@@ -164,8 +186,20 @@ pub fn parked(waiter: WaiterId, place: NonNull<Context>) {
 pub fn leave(flight: FlightId, waiter: WaiterId) {
     if let Some(state) = STATE.borrow_mut().as_mut() {
         state.parked.remove(&waiter);
-        if let Some(in_flight) = state.exchange.leave(flight, waiter) {
-            in_flight.control.abandon();
+        match state.exchange.control(flight).map(|in_flight| &in_flight.carrier) {
+            // What nobody waits for any longer is still worth caching.
+            Some(Carrier::Client(_)) => {
+                if let Some(in_flight) = state.exchange.leave(flight, waiter) {
+                    in_flight.control.abandon();
+                }
+            }
+            // It would keep the connection of its owner busy.
+            Some(Carrier::Subrequest(_)) => {
+                if let Some(in_flight) = state.exchange.leave_or_end(flight, waiter) {
+                    in_flight.give_up(flight);
+                }
+            }
+            None => {}
         }
     }
 }
@@ -176,21 +210,36 @@ pub fn time_out(flight: FlightId, waiter: WaiterId) -> bool {
     let Some(state) = state.as_mut() else { return true };
     state.parked.remove(&waiter);
     let first = state.exchange.control(flight).is_none_or(|in_flight| !in_flight.reported.replace(true));
-    if let Some(in_flight) = state.exchange.time_out(flight, waiter) {
-        in_flight.control.abandon();
+    if let Some(in_flight) = state.exchange.leave_or_end(flight, waiter) {
+        in_flight.give_up(flight);
     }
     first
 }
 
-/// Takes what the introspection thread has finished and resumes those who waited. Runs requests: nothing may be borrowed.
+/// The end of a subrequest, to be delivered soon.
+pub fn complete(completion: Completion) {
+    if let Some(state) = STATE.borrow_mut().as_mut() {
+        state.completions.push_back(completion);
+        wakeup::soon();
+    }
+}
+
+/// Takes what has been completed and resumes those who waited. Runs requests: nothing may be borrowed.
 pub fn deliver_completions() {
+    subrequest::abort_abandoned();
     let mut completions = VecDeque::new();
-    if let Some(WorkerProcess { worker: Some(worker), .. }) = STATE.borrow_mut().as_mut() {
-        worker.take(&mut completions);
+    if let Some(state) = STATE.borrow_mut().as_mut() {
+        completions.append(&mut state.completions);
+        if let Some(worker) = &state.worker {
+            worker.take(&mut completions);
+        }
     }
     // A panic over one of them must not cost the others their answer.
     for completion in completions {
-        guard((), || land(completion));
+        if let Some(owner) = guard(None, || land(completion)) {
+            // SAFETY: the owner of a new subrequest is parked, and so live.
+            guard((), || unsafe { pending::run_posted(owner) });
+        }
     }
     // Every outcome is in the queue before the first request is resumed, and each is taken on its own: what a resumed
     // request does may end others.
@@ -199,32 +248,41 @@ pub fn deliver_completions() {
     }
 }
 
-fn land(completion: Completion) {
+/// Ends an exchange, or asks again; what is returned is the owner of a subrequest that has not been run yet.
+fn land(completion: Completion) -> Option<Request> {
     let now = clock();
     let flight = FlightId(completion.id);
     let mut state = STATE.borrow_mut();
-    let Some(WorkerProcess { exchange, ready, parked, worker, .. }) = state.as_mut() else { return };
-    let Some(in_flight) = exchange.control(flight) else { return };
+    let WorkerProcess { exchange, ready, parked, worker, .. } = state.as_mut()?;
+    let in_flight = exchange.control(flight)?;
     let profile = Arc::clone(&in_flight.profile);
     let result = match completion.outcome {
         worker::Outcome::Done(result) => result,
         worker::Outcome::Abandoned => {
-            // The thread passed the job over because nobody waited; somebody may have come since.
-            let token = exchange.first_waiter(flight).and_then(|waiter| parked.get(&waiter)).map(|place| {
-                // SAFETY: the worker forgets a parked request when it is abandoned, so this one is still parked.
-                unsafe { place.as_ref() }.token()
-            });
-            match (token, worker) {
-                (Some(token), Some(worker)) if worker.submit(in_flight.job(flight, token)).is_ok() => return,
-                (Some(_), _) => Err(Failure::Internal),
-                (None, _) => {
-                    exchange.answer(flight, Err(Failure::Internal), profile.bounds, now);
-                    return;
+            // The thread passed the job over because nobody waited, and somebody may have come since; or a subrequest
+            // has gone with its owner.
+            // SAFETY: the worker forgets a parked request when it is abandoned, so this one is still parked.
+            let waiting = |waiter| parked.get(&waiter).map(|place| unsafe { place.as_ref() });
+            let Some(waiting) = exchange.first_waiter(flight).and_then(waiting) else {
+                exchange.answer(flight, Err(Failure::Internal), profile.bounds, now);
+                return None;
+            };
+            match (&in_flight.carrier, worker) {
+                (Carrier::Client(client), Some(worker))
+                    if in_flight.submit(worker, client, flight, waiting.token()).is_ok() =>
+                {
+                    return None;
                 }
+                (Carrier::Subrequest(location), _)
+                    if subrequest::start(waiting.request(), location, &profile, flight, waiting.token()).is_ok() =>
+                {
+                    return Some(waiting.request());
+                }
+                _ => Err(Failure::Internal),
             }
         }
     };
-    let Some(landed) = exchange.answer(flight, result, profile.bounds, now) else { return };
+    let landed = exchange.answer(flight, result, profile.bounds, now)?;
     if landed.storing_forbidden && !profile.noticed.swap(true, Ordering::Relaxed) {
         log!(
             Log::cycle(),
@@ -250,6 +308,7 @@ fn land(completion: Completion) {
         outcome: Rc::clone(&outcome),
         first: i == 0,
     }));
+    None
 }
 
 fn next_ready() -> Option<(NonNull<Context>, Ready)> {

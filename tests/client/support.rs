@@ -10,7 +10,7 @@ use std::time::Duration;
 use ngx_http_phantom_token_module::freshness::Stated;
 use ngx_http_phantom_token_module::introspection::{Answer, Failure};
 use ngx_http_phantom_token_module::settings::{
-    ClientAuth, ClientSettings, Endpoint, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
+    ClientAuth, ClientSettings, Endpoint, EndpointUrl, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
 };
 use ngx_http_phantom_token_module::worker::{Completion, Job, JobControl, Outcome, Worker};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,7 +24,7 @@ pub const INACTIVE: &str =
 
 pub fn settings(url: &str) -> ClientSettings {
     ClientSettings {
-        endpoint: Endpoint::parse(url).unwrap(),
+        endpoint: EndpointUrl::parse(url).unwrap(),
         tls: Tls { verify: true, trusted_certificate: None, server_name: None },
         connect_timeout: Duration::from_secs(10),
         keepalive: 32,
@@ -37,7 +37,7 @@ pub fn trusted(pem: &str) -> Option<TrustedCertificate> {
 
 pub fn profile(settings: &ClientSettings) -> Profile {
     Profile {
-        endpoint: settings.endpoint.clone(),
+        endpoint: Endpoint::Url(settings.endpoint.clone()),
         client_auth: ClientAuth::ClientSecretBasic {
             client_id: "gateway".to_owned(),
             client_secret: Secret::new("secret".to_owned()),

@@ -1,0 +1,220 @@
+//! How is an endpoint asked that is a location of NGINX?
+//!
+//! By one background subrequest for each exchange, made as the mirror module makes its own: NGINX runs it beside the
+//! request it belongs to, which stays parked and may be answered, time out or be left by its client meanwhile. What it
+//! asks is put together in [`question`], what the location answers is collected by [`answer`]; neither the client's
+//! headers and body go in, nor anything of the answer out to the client.
+//!
+//! The subrequest lives in the pool of the request that began the exchange, its owner. If the owner goes away, the
+//! subrequest goes with it, and the exchange is begun again for whoever has waited longest. If nobody waits any longer,
+//! it is aborted.
+
+mod answer;
+mod question;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use ::ngx::ffi as ngx;
+use ngx::{ngx_http_request_t, ngx_int_t};
+
+use crate::flight::FlightId;
+use crate::settings::EndpointLocation;
+use crate::worker::{Completion, Outcome};
+
+use super::config::ProfileHandle;
+use super::log::guard;
+use super::request::{OutOfMemory, Request};
+use super::thread::EventLoop;
+use super::{wakeup, worker_process};
+
+pub use answer::{capture_body, capture_header};
+
+use answer::PartialAnswer;
+use question::Question;
+
+/// Subrequests under way, by the exchange they belong to.
+static RUNNING: EventLoop<RefCell<Option<HashMap<FlightId, Running>>>> = EventLoop::new(RefCell::new(None));
+/// Exchanges whose subrequests are to be aborted.
+static ABANDONED: EventLoop<RefCell<Vec<FlightId>>> = EventLoop::new(RefCell::new(Vec::new()));
+
+struct Running {
+    /// Live as long as this entry.
+    subrequest: NonNull<ngx_http_request_t>,
+    profile: Arc<ProfileHandle>,
+    answer: PartialAnswer,
+    /// The answer has been handed on; what still comes is of no interest.
+    concluded: bool,
+}
+
+fn with_running<R>(f: impl FnOnce(&mut HashMap<FlightId, Running>) -> R) -> R {
+    f(RUNNING.borrow_mut().get_or_insert_default())
+}
+
+/// Asks `location` about `token`, with `r` as the owner. NGINX begins to work on it when it next runs the posted
+/// requests of `r`'s connection.
+pub fn start(
+    r: Request,
+    location: &EndpointLocation,
+    profile: &Arc<ProfileHandle>,
+    flight: FlightId,
+    token: &str,
+) -> Result<(), OutOfMemory> {
+    // All that can fail comes first.
+    let mut question = Question::new(r, location, &profile.profile.accept, token)?;
+    let id = ptr::without_provenance_mut::<c_void>(flight.0 as usize);
+    let end = r.allocate(ngx::ngx_http_post_subrequest_t { handler: Some(on_end), data: id })?;
+    // SAFETY: the pool is the live request's.
+    let cleanup = unsafe { ngx::ngx_pool_cleanup_add(r.pool(), 0) };
+    if cleanup.is_null() {
+        return Err(OutOfMemory);
+    }
+    let mut subrequest = ptr::null_mut();
+    // SAFETY: the request is live; URI, arguments and `end` live in its pool.
+    let created = unsafe {
+        ngx::ngx_http_subrequest(
+            r.as_ptr(),
+            &raw mut question.uri,
+            &raw mut question.args,
+            &raw mut subrequest,
+            end.as_ptr(),
+            ngx::NGX_HTTP_SUBREQUEST_BACKGROUND as usize,
+        )
+    };
+    let Some(subrequest) = NonNull::new(subrequest) else { return Err(OutOfMemory) };
+    if created != ngx::NGX_OK as ngx_int_t {
+        // It counts as begun, but NGINX could not note that it is to be run.
+        // SAFETY: the subrequest was created; `NGX_DONE` only ends its count.
+        unsafe { ngx::ngx_http_finalize_request(subrequest.as_ptr(), ngx::NGX_DONE as ngx_int_t) };
+        return Err(OutOfMemory);
+    }
+    // SAFETY: the subrequest is live and has not run yet.
+    unsafe { question.put(subrequest) };
+    let running =
+        Running { subrequest, profile: Arc::clone(profile), answer: PartialAnswer::default(), concluded: false };
+    with_running(|all| all.insert(flight, running));
+    // SAFETY: `ngx_pool_cleanup_add` returned it.
+    unsafe { (*cleanup).data = id };
+    // SAFETY: as above.
+    unsafe { (*cleanup).handler = Some(on_owner_gone) };
+    Ok(())
+}
+
+/// The exchange a request works for, if it is one of the subrequests made here.
+pub fn flight_of(r: Request) -> Option<FlightId> {
+    if r.is_main() {
+        return None;
+    }
+    // SAFETY: the request is live.
+    let end = unsafe { (*r.as_ptr()).post_subrequest };
+    // SAFETY: a subrequest's `post_subrequest` is null or lives as long as its pool.
+    let end = unsafe { end.as_ref() }?;
+    let is_ours = end.handler.is_some_and(|handler| handler as usize == on_end as *const () as usize);
+    is_ours.then(|| FlightId(end.data.addr() as u64))
+}
+
+/// Lets a file be the answer: NGINX serves one to `GET` only. Called where no `proxy_pass` or the like takes the request.
+pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard((), || {
+        // SAFETY: NGINX calls phase handlers with a live request.
+        if flight_of(unsafe { Request::new(r) }).is_some() {
+            // SAFETY: as above.
+            unsafe { (*r).method = ngx::NGX_HTTP_GET as usize };
+        }
+    });
+    ngx::NGX_DECLINED as ngx_int_t
+}
+
+/// Nobody waits for this exchange any longer. Its subrequest is aborted by [`abort_abandoned`], soon.
+pub fn abandon(flight: FlightId) {
+    ABANDONED.borrow_mut().push(flight);
+    wakeup::soon();
+}
+
+/// Aborts the subrequests of abandoned exchanges. May end requests: nothing may be borrowed.
+pub fn abort_abandoned() {
+    let abandoned = ABANDONED.take();
+    for flight in abandoned {
+        if let Some(running) = with_running(|all| all.remove(&flight)) {
+            // SAFETY: the entry was there, so the subrequest is live.
+            guard((), || unsafe { abort(running.subrequest) });
+        }
+    }
+}
+
+/// Ends what a subrequest waits for, if that is an upstream. What NGINX does by itself is left to end by itself.
+///
+/// # Safety
+///
+/// The subrequest must be live, and not used afterwards.
+unsafe fn abort(subrequest: NonNull<ngx_http_request_t>) {
+    // SAFETY: by the caller's promise.
+    let upstream = unsafe { (*subrequest.as_ptr()).upstream };
+    if upstream.is_null() {
+        return;
+    }
+    // SAFETY: a request's upstream lives as long as the request.
+    let cleanup = unsafe { (*upstream).cleanup };
+    if cleanup.is_null() {
+        return;
+    }
+    // SAFETY: it points to a handler until that has run.
+    if let Some(cleanup) = unsafe { *cleanup } {
+        // SAFETY: this is what NGINX itself calls when it terminates the request; it takes the request.
+        unsafe { cleanup(subrequest.as_ptr().cast()) };
+    }
+}
+
+/// NGINX finalizes the subrequest with `rc`; what is returned is what it goes on with.
+unsafe extern "C" fn on_end(_subrequest: *mut ngx_http_request_t, id: *mut c_void, rc: ngx_int_t) -> ngx_int_t {
+    let flight = FlightId(id.addr() as u64);
+    guard(ngx::NGX_OK as ngx_int_t, || {
+        if let Some(status) = page_status(rc) {
+            // NGINX makes a response of it, or obeys an error_page, and finalizes again.
+            with_running(|all| {
+                if let Some(running) = all.get_mut(&flight) {
+                    running.answer.generated = Some(status);
+                }
+            });
+            return rc;
+        }
+        conclude(flight);
+        with_running(|all| all.remove(&flight));
+        // An error of a subrequest would end the client's request, too.
+        ngx::NGX_OK as ngx_int_t
+    })
+}
+
+/// The status of the response NGINX makes of `rc`, if it makes one: `ngx_http_finalize_request` has these conditions.
+fn page_status(rc: ngx_int_t) -> Option<u16> {
+    const ENDS: [u32; 3] = [ngx::NGX_HTTP_REQUEST_TIME_OUT, ngx::NGX_HTTP_CLIENT_CLOSED_REQUEST, ngx::NGX_HTTP_CLOSE];
+    const MEANT: [u32; 2] = [ngx::NGX_HTTP_CREATED, ngx::NGX_HTTP_NO_CONTENT];
+    let status = u16::try_from(rc).ok()?;
+    let code = u32::from(status);
+    ((code >= ngx::NGX_HTTP_SPECIAL_RESPONSE && !ENDS.contains(&code)) || MEANT.contains(&code)).then_some(status)
+}
+
+/// Hands on what the location has answered, once.
+fn conclude(flight: FlightId) {
+    let result = with_running(|all| {
+        let running = all.get_mut(&flight).filter(|running| !running.concluded)?;
+        running.concluded = true;
+        Some(std::mem::take(&mut running.answer).interpret(&running.profile.profile))
+    });
+    if let Some(result) = result {
+        worker_process::complete(Completion { id: flight.0, outcome: Outcome::Done(result) });
+    }
+}
+
+/// The owner's pool is destroyed, and with it the subrequest, if it still runs.
+unsafe extern "C" fn on_owner_gone(id: *mut c_void) {
+    guard((), || {
+        let flight = FlightId(id.addr() as u64);
+        if with_running(|all| all.remove(&flight)).is_some_and(|running| !running.concluded) {
+            worker_process::complete(Completion { id: flight.0, outcome: Outcome::Abandoned });
+        }
+    });
+}

@@ -1,0 +1,136 @@
+//! What the location is asked, and what of the client's request it can see.
+
+use super::support::gateway::bare;
+use super::support::{Answer, Api, Echo, Idp, RawServer, http};
+
+const ON: &str = "phantom_token on; phantom_token_introspection_endpoint /ask;";
+
+/// With `proxy_pass_request_headers` at its default: our four headers and nothing else.
+#[test]
+fn its_own_headers_and_body() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let token = idp.issue();
+    idp.answer_all(Answer::jwt(&token.jwt));
+    let nginx = bare(&idp, &api)
+        .var("basic", idp.client_authorization())
+        .server(&format!("location / {{ {ON} phantom_token_accept \"a/b;q=1\"; proxy_pass @api@; }}"))
+        .server(
+            "location = /ask { internal; proxy_set_header Authorization \"@basic@\"; \
+             proxy_set_header X-Seen \"$host|$http_host|$http_cookie|$request_method|$content_length|$request_uri\"; \
+             proxy_pass @introspect@; }",
+        )
+        .start();
+    let bearer = token.bearer();
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Host", "api.example:8080"),
+        ("Cookie", "a=b"),
+        ("Accept", "text/html"),
+        ("Accept-Encoding", "gzip"),
+        ("Range", "bytes=0-1"),
+        ("If-None-Match", "\"x\""),
+        ("Content-Type", "text/plain"),
+        ("X-Forwarded-For", "10.0.0.1"),
+    ];
+    let echo = Echo::of(&http::request(nginx.addr(), "PATCH", "/a?b=c", &headers, b"content of the client"));
+    assert_eq!((echo.bearer(), echo.body_length), (Some(token.jwt.as_str()), 21));
+    let asked = &idp.introspections()[0];
+    assert_eq!(asked.body, format!("token={}&token_type_hint=access_token", token.opaque));
+    let length = asked.body.len().to_string();
+    let mut seen: Vec<_> = asked.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    seen.sort_unstable();
+    let host = idp.addr().to_string();
+    let variables = format!("api.example|api.example:8080||PATCH|{length}|/a?b=c");
+    let basic = idp.client_authorization();
+    assert_eq!(
+        seen,
+        [
+            ("accept", "a/b;q=1"),
+            ("authorization", basic.as_str()),
+            ("connection", "close"),
+            ("content-length", length.as_str()),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("host", host.as_str()),
+            ("x-seen", variables.as_str()),
+        ]
+    );
+    nginx.finish();
+}
+
+/// `set` of the protected location reaches the internal one, the arguments of the endpoint too; what was read of the
+/// client's body does not.
+#[test]
+fn variables() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let token = idp.issue();
+    let nginx = bare(&idp, &api)
+        .var("as", idp.url())
+        .var("basic", idp.client_authorization())
+        .server(
+            "location / { set $where introspect; phantom_token on; \
+             phantom_token_introspection_endpoint /ask?realm=a; proxy_pass @api@; }",
+        )
+        .server(
+            "location = /ask { internal; proxy_set_header Authorization \"@basic@\"; \
+             proxy_pass @as@/oauth/$where?$args; }",
+        )
+        .start();
+    let response = http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]);
+    assert_eq!(Echo::of(&response).bearer(), Some(token.jwt.as_str()));
+    assert_eq!(idp.introspections()[0].path, "/oauth/introspect?realm=a");
+    nginx.finish();
+}
+
+/// An upstream group: the first server is dead, and the form goes whole to the second.
+#[test]
+fn the_next_upstream_gets_the_whole_form() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let token = idp.issue();
+    let dead = RawServer::start(|connection| {
+        connection.read_request();
+        connection.reset();
+    });
+    let nginx = bare(&idp, &api)
+        .var("basic", idp.client_authorization())
+        .http(&format!(
+            "upstream as {{ server {} max_fails=0; server {} backup; keepalive 4; }}",
+            dead.addr(),
+            idp.addr()
+        ))
+        .server(&format!("location / {{ {ON} proxy_pass @api@; }}"))
+        .server(
+            "location = /ask { internal; proxy_set_header Authorization \"@basic@\"; proxy_http_version 1.1; \
+             proxy_set_header Connection \"\"; proxy_next_upstream error timeout non_idempotent; \
+             proxy_pass http://as/oauth/introspect; }",
+        )
+        .allow_log("while reading response header from upstream")
+        .start();
+    let response = http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]);
+    assert_eq!(Echo::of(&response).bearer(), Some(token.jwt.as_str()));
+    let form = format!("token={}&token_type_hint=access_token", token.opaque);
+    assert_eq!(
+        (idp.introspections()[0].body.as_str(), dead.requests()[0].body.as_slice()),
+        (form.as_str(), form.as_bytes())
+    );
+    nginx.finish();
+}
+
+/// A client that is still sending its body does not disturb, nor does its body get lost.
+#[test]
+fn while_the_client_still_sends() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let token = idp.issue();
+    let nginx = bare(&idp, &api)
+        .var("basic", idp.client_authorization())
+        .server(&format!("location / {{ {ON} proxy_pass @api@; }}"))
+        .server("location = /ask { internal; proxy_set_header Authorization \"@basic@\"; proxy_pass @introspect@; }")
+        .start();
+    let mut client = http::Client::connect(nginx.addr());
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\nContent-Length: 10\r\n\r\n12345", token.bearer());
+    client.send(head.as_bytes());
+    idp.wait_for_answers(1);
+    client.send(b"67890");
+    assert_eq!(Echo::of(&client.read_response()).body_length, 10);
+    nginx.finish();
+}

@@ -17,6 +17,7 @@ use super::handler;
 use super::log::guard;
 use super::record::Record;
 use super::request::{OutOfMemory, Request};
+use super::subrequest;
 use super::worker_process;
 
 /// How far a request is in this pass through the phases. Lives in the request's pool; NGINX forgets it at an internal
@@ -146,7 +147,7 @@ pub fn park(
     // SAFETY: the request is live.
     unsafe { (*r.as_ptr()).read_event_handler = Some(ngx::ngx_http_test_reading) };
     // SAFETY: the request is live.
-    unsafe { (*r.as_ptr()).write_event_handler = Some(ngx::ngx_http_request_empty_handler) };
+    unsafe { (*r.as_ptr()).write_event_handler = Some(on_writable) };
     // SAFETY: the event lives in the request's pool; `unpark` and `abandon` delete its timer before the pool goes.
     unsafe { ngx::ngx_add_timer(&raw mut (*place.as_ptr()).deadline, timeout as ngx_msec_t) };
     Ok(place)
@@ -208,6 +209,17 @@ unsafe extern "C" fn on_deadline(event: *mut ngx_event_t) {
     });
 }
 
+/// The client's connection is writable, or a delay has ended that `limit_req` has put on it: that of a subrequest, for the
+/// request itself has had its own.
+unsafe extern "C" fn on_writable(r: *mut ngx::ngx_http_request_t) {
+    guard((), || {
+        // SAFETY: NGINX calls event handlers with a live request.
+        if let Some(context) = Context::of(unsafe { Request::new(r) }) {
+            subrequest::resume_delayed(context.request, context.flight);
+        }
+    });
+}
+
 /// Lets a request run on from the access handler.
 ///
 /// # Safety
@@ -222,6 +234,16 @@ unsafe fn resume(r: Request) {
         // SAFETY: by the caller's promise.
         unsafe { fail(r) };
         return;
+    }
+    // SAFETY: as above.
+    let write = unsafe { &mut *(*c).write };
+    if write.delayed() != 0 {
+        // A subrequest's delay must not hold up the response. Nothing of that has been sent yet, so it has none itself.
+        write.set_delayed(0);
+        if write.timer_set() != 0 {
+            // SAFETY: the event is in the timer tree.
+            unsafe { ngx::ngx_del_timer(write) };
+        }
     }
     // SAFETY: the request is live.
     unsafe { (*r.as_ptr()).read_event_handler = Some(ngx::ngx_http_block_reading) };

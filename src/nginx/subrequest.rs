@@ -145,7 +145,37 @@ pub fn abort_abandoned() {
     }
 }
 
-/// Ends what a subrequest waits for, if that is an upstream. What NGINX does by itself is left to end by itself.
+/// Lets the subrequest of `flight` go on if it is `owner`'s and waits for an event of the owner's connection: NGINX tells
+/// only the request that the connection is with.
+pub fn resume_delayed(owner: Request, flight: FlightId) {
+    let Some(subrequest) = with_running(|all| all.get(&flight).map(|running| running.subrequest)) else { return };
+    // SAFETY: the entry was there, so the subrequest is live.
+    let delayed = unsafe { (*subrequest.as_ptr()).main == owner.as_ptr() && in_preaccess(subrequest) };
+    if delayed {
+        // SAFETY: as above.
+        if let Some(handler) = unsafe { (*subrequest.as_ptr()).write_event_handler } {
+            // SAFETY: this is how NGINX calls it.
+            unsafe { handler(subrequest.as_ptr()) };
+        }
+    }
+}
+
+/// Whether a subrequest is held up by a limit, before it does anything.
+///
+/// # Safety
+///
+/// The subrequest must be live.
+unsafe fn in_preaccess(subrequest: NonNull<ngx_http_request_t>) -> bool {
+    // SAFETY: by the caller's promise.
+    let engine = unsafe { Request::new(subrequest.as_ptr()) }.core_main_conf().phase_engine.handlers;
+    // SAFETY: as above.
+    let at = usize::try_from(unsafe { (*subrequest.as_ptr()).phase_handler }).unwrap_or_default();
+    // SAFETY: a request's place is one of the engine's.
+    let checker = unsafe { (*engine.add(at)).checker };
+    checker.is_some_and(|checker| checker as usize == ngx::ngx_http_core_generic_phase as *const () as usize)
+}
+
+/// Ends what a subrequest waits for: an upstream, or a limit. What else NGINX may do for it ends by itself.
 ///
 /// # Safety
 ///
@@ -153,18 +183,18 @@ pub fn abort_abandoned() {
 unsafe fn abort(subrequest: NonNull<ngx_http_request_t>) {
     // SAFETY: by the caller's promise.
     let upstream = unsafe { (*subrequest.as_ptr()).upstream };
-    if upstream.is_null() {
-        return;
-    }
     // SAFETY: a request's upstream lives as long as the request.
-    let cleanup = unsafe { (*upstream).cleanup };
-    if cleanup.is_null() {
-        return;
-    }
+    let cleanup = unsafe { upstream.as_ref() }.map_or(ptr::null_mut(), |upstream| upstream.cleanup);
     // SAFETY: it points to a handler until that has run.
-    if let Some(cleanup) = unsafe { *cleanup } {
+    if let Some(cleanup) = unsafe { cleanup.as_ref() }.copied().flatten() {
         // SAFETY: this is what NGINX itself calls when it terminates the request; it takes the request.
         unsafe { cleanup(subrequest.as_ptr().cast()) };
+        return;
+    }
+    // SAFETY: by the caller's promise.
+    if unsafe { in_preaccess(subrequest) } {
+        // SAFETY: as above; nothing but an event of the owner's connection could have resumed it.
+        unsafe { ngx::ngx_http_finalize_request(subrequest.as_ptr(), ngx::NGX_OK as ngx_int_t) };
     }
 }
 

@@ -197,3 +197,51 @@ fn streams() {
     assert_eq!((connection.get("/", &headers).status, idp.introspection_count()), (200, 2));
     nginx.finish();
 }
+
+/// `limit_req` delays a subrequest on the client's connection, which is with the request that waits.
+#[test]
+fn a_limit_of_the_location() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let ask = |name: &str, rate: &str| {
+        format!(
+            "location = /{name} {{ internal; limit_req zone={rate} burst=10; \
+             proxy_set_header Authorization \"@basic@\"; proxy_pass @introspect@; }}"
+        )
+    };
+    let nginx = gateway(&idp, &api)
+        .http(
+            "limit_req_zone $server_name zone=fast:1m rate=20r/s; limit_req_zone $server_name zone=slow:1m rate=1r/m;",
+        )
+        .server(&ask("fast", "fast"))
+        .server(&ask("slow", "slow"))
+        .server("location /a { phantom_token on; phantom_token_introspection_endpoint /fast; proxy_pass @api@; }")
+        .server(
+            "location /b { phantom_token on; phantom_token_introspection_endpoint /slow; phantom_token_timeout 300ms; \
+             proxy_pass @api@; }",
+        )
+        .listen_h2()
+        .allow_log("delaying request")
+        .allow_log("timed out while waiting for the introspection endpoint's answer")
+        .start();
+    let mut client = http::Client::connect(nginx.addr());
+    for _ in 0..5 {
+        let token = idp.issue();
+        let response = client.request("GET", "/a", &[("Authorization", &token.bearer())], b"");
+        assert_eq!(Echo::of(&response).bearer(), Some(token.jwt.as_str()));
+    }
+    // The first may pass; the others are given up at their deadline, and the connection is as good as before.
+    let statuses: Vec<_> =
+        (0..3).map(|_| client.request("GET", "/b", &[("Authorization", &idp.issue().bearer())], b"").status).collect();
+    assert_eq!(statuses, [200, 504, 504]);
+    let connection = Connection::open(nginx.addr_of("h2"));
+    assert_eq!(connection.get("/b", &[("authorization", &idp.issue().bearer())]).status, 504);
+    let token = idp.issue();
+    assert_eq!(connection.get("/a", &[("authorization", &token.bearer())]).status, 200);
+    // A client that leaves while its subrequest is delayed.
+    let mut leaver = http::Client::connect(nginx.addr());
+    leaver.send(&request("/b", &idp.issue().bearer()));
+    wait_for_in_progress(&nginx, 1);
+    leaver.reset();
+    wait_for_in_progress(&nginx, 0);
+    nginx.finish();
+}

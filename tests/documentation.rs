@@ -8,8 +8,9 @@ use std::fs;
 use std::path::Path;
 
 /// Where messages of the error log and of `nginx -t` are written.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "src/nginx",
+    "src/nginx/subrequest",
     "src/failure.rs",
     "src/json.rs",
     "src/jwt.rs",

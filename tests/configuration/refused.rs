@@ -119,6 +119,7 @@ fn directives_twice() {
         ("phantom_token_cache_max_ttl", "1s", "2s"),
         ("phantom_token_cache_inactive_ttl", "1s", "2s"),
         ("phantom_token_ignore_cache_control", "on", "off"),
+        ("phantom_token_cache_key", "$host", "$uri"),
         ("phantom_token_realm", "a", "b"),
         ("phantom_token_scopes", "a", "b"),
         ("phantom_token_preflight", "forward", "forward"),
@@ -181,6 +182,38 @@ fn impossible_pairs() {
     refused("id alone", builder(&format!("{on}\n{id} gateway; # here")), "# here", &[id, "gateway", secret]);
     refused("secret alone", builder(&format!("{on}\n{secret} not-shown; # here")), "# here", &[secret, id]);
     refused("file alone", builder(&format!("{on}\n{file} @dir@/secret; # here")), "# here", &[file, id]);
+}
+
+/// The connection to a location's upstream is that location's business.
+#[test]
+fn a_location_endpoint_beside_what_concerns_the_client() {
+    let endpoint = "phantom_token_introspection_endpoint curity; # here";
+    for directive in [
+        "phantom_token_client_id gateway",
+        "phantom_token_client_secret not-shown",
+        "phantom_token_client_secret_file @dir@/secret",
+        "phantom_token_connect_timeout 1s",
+        "phantom_token_keepalive 4",
+        "phantom_token_ssl_verify on",
+        "phantom_token_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt",
+        "phantom_token_ssl_name as.example",
+    ] {
+        let name = directive.split(' ').next().unwrap();
+        let parts = [&format!("\"{name}\" has no effect"), "phantom_token_introspection_endpoint", "\"curity\""];
+        let builder = || Nginx::builder().file("secret", "from-file");
+        for block in [format!("{directive};\n{endpoint}"), format!("{endpoint}\n{directive};")] {
+            let location = format!("location / {{\n{block}\n}}");
+            for builder in [builder().server(&location), builder().server(&block), builder().http(&block)] {
+                let test = refused(&block, builder, "# here", &parts);
+                assert!(!test.stderr.contains("not-shown"), "{}", test.stderr);
+            }
+        }
+        // inherited, it is for the URLs of other locations
+        let inherited = format!("location / {{ phantom_token on; {endpoint}\n}}");
+        builder().http(&format!("{directive};")).server(&inherited).test().assert_ok();
+        let inherited = format!("location / {{ phantom_token on; {directive}; }}");
+        builder().http(endpoint).server(&inherited).test().assert_ok();
+    }
 }
 
 #[test]

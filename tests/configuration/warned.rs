@@ -31,6 +31,20 @@ fn no_client_credentials() {
     assert_eq!(test.stderr.matches("[warn]").count(), 1, "{}", test.stderr);
 }
 
+/// Without `https://` a host would be looked for among the locations.
+#[test]
+fn a_location_that_looks_like_a_host() {
+    for uri in ["as.example/introspect", "as.example:8443", "localhost:8443/introspect", "unix:/run/as.sock"] {
+        let test = config_test(&text(uri, ""));
+        let parts = ["phantom_token_introspection_endpoint", uri.split('?').next().unwrap(), "https://"];
+        test.assert_warn(&[&parts[..], &[&test.line_of("# here")]].concat());
+        assert_eq!(test.stderr.matches("[warn]").count(), 1, "{}", test.stderr);
+    }
+    for uri in ["curity", "/curity", "/as.example:8443/introspect", "curity/introspect?a=b.c:d"] {
+        config_test(&text(uri, "")).assert_ok();
+    }
+}
+
 #[test]
 fn off_is_nobodys_business() {
     config_test("location / { phantom_token off; phantom_token_introspection_endpoint http://as.example/; }")

@@ -1,6 +1,6 @@
 //! `error_page` covers refusals, and what it leads to is a pass of its own.
 
-use super::support::gateway::{PROTECT, PROTECT2, bare, publish};
+use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, PROTECT2, asked_by_location, bare, publish};
 use super::support::{Answer, Api, Echo, Idp, Nginx, Token, TokenSpec, http};
 
 fn get(nginx: &Nginx, path: &str, token: &Token) -> http::Response {
@@ -55,6 +55,67 @@ fn a_page_that_is_protected_too_is_refused_once_more() {
         } else {
             // NGINX ends a loop of internal redirects
             assert_eq!(response.status, 500);
+        }
+        nginx.finish();
+    }
+}
+
+/// Every status of a refusal, and 403 of `deny`, to everything that an `error_page` can lead to.
+#[test]
+fn every_status_to_every_target() {
+    let (idp, api) = (Idp::start(), Api::start());
+    // how it is written, the status that the client sees (0: the refusal's), the content
+    let targets = [
+        ("/page.html", 0, "our page"),
+        ("=200 /page.html", 200, "our page"),
+        ("@named", 0, "named"),
+        ("= @named", 418, "named"),
+        ("/uri", 0, "uri"),
+        ("= /uri", 419, "uri"),
+        ("=203 @proxied", 203, "\"uri\""),
+    ];
+    let statuses = [401, 403, 502, 503, 504];
+    for (protect, recursive) in [(PROTECT, "off"), (PROTECT, "on"), (PROTECT_BY_LOCATION, "off")] {
+        let mut builder = asked_by_location(bare(&idp, &api), &idp)
+            .server(&format!("recursive_error_pages {recursive}; phantom_token_cache off;"))
+            .server("location = /page.html { root @dir@; }")
+            .server("location @named { return 418 named; }")
+            .server("location = /uri { return 419 uri; }")
+            .server("location @proxied { proxy_set_header Authorization \"\"; proxy_pass @api@; }")
+            .allow_log("access forbidden by rule");
+        for (i, (target, ..)) in targets.iter().enumerate() {
+            builder = builder.server(&format!(
+                "location /{i} {{ {protect} phantom_token_timeout 200ms; error_page 401 403 502 503 504 {target}; \
+                 proxy_pass @api@; location ~ 403$ {{ deny all; proxy_pass @api@; }} }}"
+            ));
+        }
+        let nginx = builder.start();
+        publish(&nginx, "page.html", "our page");
+        for status in statuses {
+            let token = idp.issue();
+            match status {
+                401 => idp.revoke(&token.opaque),
+                502 => idp.answer_for(&token.opaque, Answer::status(500)),
+                503 => idp.answer_for(&token.opaque, Answer::status(429).header("Retry-After", "3")),
+                504 => idp.answer_for(&token.opaque, Answer::hang()),
+                _ => {}
+            }
+            for (i, (target, seen, content)) in targets.iter().enumerate() {
+                let served = api.request_count();
+                let response = get(&nginx, &format!("/{i}/{status}"), &token);
+                let expected = if *seen == 0 { status } else { *seen };
+                assert_eq!(response.status, expected, "{status} to {target}: {response:?}");
+                assert!(response.text().contains(content), "{status} to {target}: {}", response.text());
+                assert_eq!(response.all("www-authenticate").len(), usize::from(status == 401), "{status} to {target}");
+                assert_eq!(response.all("retry-after").len(), usize::from(status == 503), "{status} to {target}");
+                assert_eq!(
+                    api.request_count() - served,
+                    usize::from(target.contains("@proxied")),
+                    "{status} to {target}"
+                );
+            }
+            let asked = if status == 403 { 0 } else { targets.len() };
+            assert_eq!(idp.introspections_of(&token.opaque), asked, "{status}");
         }
         nginx.finish();
     }

@@ -6,6 +6,7 @@ mod support;
 mod access;
 mod error_pages;
 mod leftovers;
+mod neighbours;
 mod redirects;
 mod satisfy;
 mod subrequests;

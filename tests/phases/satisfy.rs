@@ -1,7 +1,7 @@
 //! `satisfy all` and `satisfy any` with addresses, Basic authentication and tokens.
 
-use super::support::gateway::{PROTECT, bare, publish};
-use super::support::{Answer, Api, Idp, http};
+use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, asked_by_location, bare, publish};
+use super::support::{Answer, Api, Idp, RawServer, http};
 
 const BASIC: &str = "auth_basic staff; auth_basic_user_file @dir@/users;";
 
@@ -12,6 +12,8 @@ const NONE: &str = "Bearer realm=\"api\"";
 const INVALID: &str = "Bearer realm=\"api\", error=\"invalid_token\"";
 const BASIC_NONE: &str = "Basic realm=\"staff\"; Bearer realm=\"api\"";
 const BASIC_INVALID: &str = "Basic realm=\"staff\"; Bearer realm=\"api\", error=\"invalid_token\"";
+const REQUEST: &str = "Digest realm=\"of auth_request\"";
+const REQUEST_BEARER: &str = "Digest realm=\"of auth_request\"; Bearer realm=\"api\", error=\"invalid_token\"";
 const STAFF: &str = "Basic realm=\"staff\"";
 
 #[rustfmt::skip]
@@ -51,14 +53,60 @@ const CASES: &[Case] = &[
     ("any request403",  "none",      401,   NONE,           0,     "-"),
     ("any request204",  "none",      200,   "",             0,     "nothing"),
     ("any request204",  "good",      200,   "",             0,     "token"),
+    ("all request204",  "good",      200,   "",             1,     "jwt"),
+    ("all request204",  "bad",       401,   INVALID,        1,     "-"),
+    ("all request204",  "none",      401,   NONE,           0,     "-"),
+    ("all request403",  "good",      403,   "",             0,     "-"),
+    ("all request403",  "none",      403,   "",             0,     "-"),
+    ("all request401",  "good",      401,   REQUEST,        0,     "-"),
+    ("all request401",  "none",      401,   REQUEST,        0,     "-"),
+    ("all request500",  "good",      500,   "",             0,     "-"),
+    ("any request401",  "good",      200,   "",             1,     "jwt"),
+    ("any request401",  "bad",       401,   REQUEST_BEARER, 1,     "-"),
+    ("any request500",  "good",      500,   "",             0,     "-"),
+    ("all allow request204",       "good",  200, "",        1,     "jwt"),
+    ("all allow request403",       "good",  403, "",        0,     "-"),
+    ("all deny request204",        "good",  403, "",        0,     "-"),
+    ("all deny request403",        "none",  403, "",        0,     "-"),
+    ("all basic request204",       "staff", 401, NONE,      0,     "-"),
+    ("all basic request204",       "good",  401, STAFF,     0,     "-"),
+    ("any allow request403",       "bad",   200, "",        0,     "token"),
+    ("any deny request204",        "bad",   200, "",        0,     "token"),
+    ("any deny request403",        "good",  200, "",        1,     "jwt"),
+    ("any deny request403",        "bad",   401, INVALID,   1,     "-"),
+    ("any deny request403",        "none",  401, NONE,      0,     "-"),
+    ("any basic request403",       "staff", 200, "",        0,     "staff"),
+    ("any basic request403",       "good",  200, "",        1,     "jwt"),
+    ("any basic request403",       "none",  401, BASIC_NONE, 0,    "-"),
+    ("any basic request204",       "bad",   200, "",        0,     "token"),
+    ("any deny basic request403",  "good",  200, "",        1,     "jwt"),
+    ("any deny basic request403",  "staff", 200, "",        0,     "staff"),
+    ("any deny basic request403",  "bad",   401, BASIC_INVALID, 1, "-"),
+    ("any deny basic request403",  "none",  401, BASIC_NONE, 0,    "-"),
+    ("any deny basic request403",  "broken", 502, "",       1,     "-"),
 ];
 
 #[test]
-fn matrix() {
+fn matrix_with_a_url() {
+    matrix(PROTECT);
+}
+
+#[test]
+fn matrix_with_a_location() {
+    matrix(PROTECT_BY_LOCATION);
+}
+
+fn matrix(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let mut builder = bare(&idp, &api)
+    let says_401 =
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"of auth_request\"\r\nContent-Length: 0\r\n\r\n";
+    let says_401 = RawServer::answering(says_401);
+    let mut builder = asked_by_location(bare(&idp, &api), &idp)
         .server("location = /-/204 { internal; return 204; }")
-        .server("location = /-/403 { internal; return 403; }");
+        .server("location = /-/403 { internal; return 403; }")
+        .server("location = /-/500 { internal; return 500; }")
+        .server(&format!("location = /-/401 {{ internal; proxy_pass {}; }}", says_401.url()))
+        .allow_log("auth request unexpected status: 500");
     let path = |rules: &str| format!("/{}", rules.replace(' ', "-"));
     let mut configured: Vec<&str> = CASES.iter().map(|case| case.0).collect();
     configured.dedup();
@@ -70,11 +118,13 @@ fn matrix() {
             "deny" => "deny all;",
             "basic" => BASIC,
             "request204" => "auth_request /-/204;",
+            "request401" => "auth_request /-/401;",
             "request403" => "auth_request /-/403;",
+            "request500" => "auth_request /-/500;",
             other => panic!("{other}"),
         });
         let location = format!(
-            "location = {} {{ {PROTECT} phantom_token_cache off; {} proxy_pass @api@; }}",
+            "location = {} {{ {protect} phantom_token_cache off; {} proxy_pass @api@; }}",
             path(rules),
             directives.collect::<String>()
         );

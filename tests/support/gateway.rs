@@ -15,6 +15,17 @@ pub const PROTECT: &str = "phantom_token on; phantom_token_introspection_endpoin
 pub const PROTECT2: &str = "phantom_token on; phantom_token_introspection_endpoint @introspect2@; \
      phantom_token_client_id @id@; phantom_token_client_secret @secret@;";
 
+/// As [`PROTECT`], by way of the location of [`asked_by_location`].
+pub const PROTECT_BY_LOCATION: &str = "phantom_token on; phantom_token_introspection_endpoint /-/introspect;";
+
+/// Adds the location that [`PROTECT_BY_LOCATION`] names.
+pub fn asked_by_location(builder: Builder, idp: &Idp) -> Builder {
+    builder.var("basic", idp.client_authorization()).server(
+        "location = /-/introspect { internal; access_log off; proxy_set_header Authorization \"@basic@\"; \
+         proxy_pass @introspect@; }",
+    )
+}
+
 /// NGINX with the variables of both, whose locations the test adds; `in_progress` works with it.
 pub fn bare(idp: &Idp, api: &Api) -> Builder {
     let status = "location = /-/status { phantom_token off; allow all; auth_basic off; access_log off; stub_status; }";

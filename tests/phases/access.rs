@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::gateway::{PROTECT, bare, publish};
+use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, asked_by_location, bare, publish};
 use super::support::http::request;
 use super::support::{Api, Echo, Idp, http};
 
@@ -79,20 +79,22 @@ fn auth_delay_delays_401() {
 #[test]
 fn limit_except_protects_methods() {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
-        .server(&format!("location / {{ limit_except GET {{ {PROTECT} }} proxy_pass @api@; }}"))
-        .start();
-    let token = idp.issue();
-    let authorization = ("Authorization", &*token.bearer());
-    let get = Echo::of(&request(nginx.addr(), "GET", "/", &[authorization], b""));
-    assert_eq!((get.all("authorization"), idp.introspection_count()), (vec![&*token.bearer()], 0));
-    assert_eq!(request(nginx.addr(), "GET", "/", &[], b"").status, 200);
-    let refused = request(nginx.addr(), "POST", "/", &[], b"body");
-    assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer realm=\"api\"")));
-    let post = Echo::of(&request(nginx.addr(), "POST", "/", &[authorization], b"body"));
-    assert_eq!((post.bearer(), post.body_length), (Some(token.jwt.as_str()), 4));
-    assert_eq!(request(nginx.addr(), "DELETE", "/", &[], b"").status, 401);
-    nginx.finish();
+    for protect in [PROTECT, PROTECT_BY_LOCATION] {
+        let nginx = asked_by_location(bare(&idp, &api), &idp)
+            .server(&format!("location / {{ limit_except GET {{ {protect} }} proxy_pass @api@; }}"))
+            .start();
+        let token = idp.issue();
+        let authorization = ("Authorization", &*token.bearer());
+        let get = Echo::of(&request(nginx.addr(), "GET", "/", &[authorization], b""));
+        assert_eq!((get.all("authorization"), idp.introspections_of(&token.opaque)), (vec![&*token.bearer()], 0));
+        assert_eq!(request(nginx.addr(), "GET", "/", &[], b"").status, 200);
+        let refused = request(nginx.addr(), "POST", "/", &[], b"body");
+        assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer realm=\"api\"")));
+        let post = Echo::of(&request(nginx.addr(), "POST", "/", &[authorization], b"body"));
+        assert_eq!((post.bearer(), post.body_length), (Some(token.jwt.as_str()), 4));
+        assert_eq!(request(nginx.addr(), "DELETE", "/", &[], b"").status, 401);
+        nginx.finish();
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Subrequests are not protected; `post_action` is no second chance.
 
-use super::support::gateway::{PROTECT, bare, wait_for_in_progress};
+use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, asked_by_location, bare, wait_for_in_progress};
 use super::support::http::{Client, request_bytes};
 use super::support::{Answer, Api, Echo, Gate, Idp, http};
 
@@ -43,10 +43,12 @@ fn a_subrequest_of_an_unprotected_location_is_not_introspected() {
 #[test]
 fn post_action_of_a_parked_request_whose_client_leaves() {
     let (idp, api) = (Idp::start(), Api::start());
-    for protected in ["off", "on"] {
-        let mut nginx = bare(&idp, &api)
+    for (protect, protected) in
+        [(PROTECT, "off"), (PROTECT, "on"), (PROTECT_BY_LOCATION, "off"), (PROTECT_BY_LOCATION, "on")]
+    {
+        let mut nginx = asked_by_location(bare(&idp, &api), &idp)
             .workers(1)
-            .server(&format!("{PROTECT} phantom_token_cache off; phantom_token_timeout 60s;"))
+            .server(&format!("{protect} phantom_token_cache off; phantom_token_timeout 60s;"))
             .server("location / { post_action /done; proxy_pass @api@; }")
             .server(&format!("location = /done {{ phantom_token {protected}; proxy_pass @api@; }}"))
             .start();

@@ -143,3 +143,21 @@ fn a_body_sent_while_parked_arrives() {
     assert_eq!(api.request_count(), 2);
     nginx.finish();
 }
+
+#[test]
+fn a_window_that_is_nearly_closed() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway(&idp, &api).workers(1).listen_h2().start();
+    let token = idp.issue();
+    let connection = Connection::with_window(nginx.addr_of("h2"), 7);
+    // refused, as the content that takes the place of NGINX's page; and let through
+    let stuck = connection.start("GET", "/", &[], b"");
+    wait_for_in_progress(&nginx, 1);
+    let refused = connection.get("/", &[]);
+    assert_eq!((refused.status, refused.body), (401, http::get(nginx.addr(), "/", &[]).body));
+    let echo = Echo::of(&connection.get("/", &[("authorization", &token.bearer())]));
+    assert_eq!(echo.bearer(), Some(token.jwt.as_str()));
+    stuck.cancel();
+    wait_for_in_progress(&nginx, 0);
+    nginx.finish();
+}

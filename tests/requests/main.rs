@@ -4,7 +4,10 @@
 mod support;
 
 mod bodies;
+mod files;
+mod gateways;
 mod headers;
 mod http1;
 mod http2;
 mod upstreams;
+mod websocket;

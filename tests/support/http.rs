@@ -1,6 +1,6 @@
 //! A client for HTTP/1.1 that sends exactly the bytes it is given and reports exactly what came.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -152,6 +152,14 @@ impl Client {
             let body = if bodiless { Vec::new() } else { wire::read_body(&mut self.reader, &head.headers, true)? };
             return Ok(Some(Response { version, status, headers: head.headers, body }));
         }
+    }
+
+    /// Reads so many bytes as they are.
+    #[track_caller]
+    pub fn read_exact(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.reader.read_exact(&mut bytes).expect("read bytes");
+        bytes
     }
 
     /// Whether the peer closes within `timeout` without another byte; unread bytes are a `false`.

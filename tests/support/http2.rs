@@ -32,9 +32,15 @@ impl Connection {
     /// Connects.
     #[track_caller]
     pub fn open(addr: SocketAddr) -> Connection {
+        Connection::with_window(addr, 65_535)
+    }
+
+    /// Connects; the server may send so many bytes of content on a stream before the client has read them.
+    #[track_caller]
+    pub fn with_window(addr: SocketAddr, window: u32) -> Connection {
         let sender = block_on("an HTTP/2 connection", async move {
             let stream = TcpStream::connect(addr).await.expect("connect for HTTP/2");
-            let opened = h2::client::handshake(stream).await;
+            let opened = h2::client::Builder::new().initial_window_size(window).handshake(stream).await;
             let (sender, connection) = opened.expect("HTTP/2 preface");
             tokio::spawn(connection);
             sender

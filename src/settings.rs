@@ -170,15 +170,19 @@ impl EndpointUrl {
         self.0.as_str().split('?').next().unwrap_or_default()
     }
 
-    /// Whether tokens and credentials travel to it in clear over a network: plain `http`, and not to this machine.
-    pub fn is_plain_remote(&self) -> bool {
-        let loopback = match self.0.host() {
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        match self.0.host() {
             Some(url::Host::Ipv4(address)) => address.is_loopback(),
             Some(url::Host::Ipv6(address)) => address.is_loopback(),
             Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
             None => false,
-        };
-        self.0.scheme() == "http" && !loopback
+        }
+    }
+
+    /// Whether tokens and credentials travel to it in clear over a network: plain `http`, and not to this machine.
+    pub fn is_plain_remote(&self) -> bool {
+        self.0.scheme() == "http" && !self.is_loopback()
     }
 }
 

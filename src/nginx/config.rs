@@ -50,6 +50,7 @@ pub struct LocationConf {
     pub(super) ssl_trusted_certificate: Option<TrustedCertificate>,
     pub(super) ssl_name: Option<String>,
     pub(super) cache: ngx_flag_t,
+    pub(super) cache_place: Option<String>,
     pub(super) cache_max_ttl: ngx_msec_t,
     pub(super) cache_inactive_ttl: ngx_msec_t,
     pub(super) ignore_cache_control: ngx_flag_t,
@@ -131,8 +132,8 @@ pub struct MainConf {
     pub http_authorization: usize,
     profiles: HashMap<Arc<Profile>, Arc<ProfileHandle>>,
     clients: HashMap<Arc<ClientSettings>, Arc<ClientSettings>>,
-    /// Places of endpoints that have been warned of.
-    warned: HashSet<String>,
+    /// What has been warned of, and where.
+    warned: HashSet<(&'static str, String)>,
 }
 
 const DEFAULT_CACHE_SIZE: usize = 16 << 20;
@@ -211,6 +212,7 @@ impl LocationConf {
             ssl_trusted_certificate: None,
             ssl_name: None,
             cache: UNSET,
+            cache_place: None,
             cache_max_ttl: UNSET_MSEC,
             cache_inactive_ttl: UNSET_MSEC,
             ignore_cache_control: UNSET,
@@ -252,6 +254,7 @@ impl LocationConf {
         option(&mut self.ssl_trusted_certificate, &outer.ssl_trusted_certificate);
         option(&mut self.ssl_name, &outer.ssl_name);
         slot(&mut self.cache, outer.cache, UNSET, 1);
+        option(&mut self.cache_place, &outer.cache_place);
         slot(&mut self.cache_max_ttl, outer.cache_max_ttl, UNSET_MSEC, 60_000);
         slot(&mut self.cache_inactive_ttl, outer.cache_inactive_ttl, UNSET_MSEC, 5_000);
         slot(&mut self.ignore_cache_control, outer.ignore_cache_control, UNSET, 0);
@@ -265,6 +268,11 @@ impl LocationConf {
         }
         option(&mut self.preflight, &outer.preflight);
         self.merged = true;
+    }
+
+    /// The place of a `phantom_token on` of this block's own.
+    pub(super) fn own_on(&self) -> Option<&str> {
+        if self.merged || self.enable != 1 { None } else { self.enable_place.as_deref() }
     }
 
     /// The connection to an endpoint that is a location is that location's business: what one block says of both
@@ -346,7 +354,7 @@ impl LocationConf {
         let unauthenticated = matches!(client_auth, ClientAuth::None);
         let profile = main.profile(self.profile(Endpoint::Url(url.clone()), client_auth, tls.clone()));
         let named = format_args!("\"phantom_token_introspection_endpoint\" \"{}\" in {place}", url.for_log());
-        if main.warned.insert(place.to_owned()) {
+        if main.warned.insert(("endpoint", place.to_owned())) {
             if url.is_plain_remote() {
                 log.write(
                     Level::Warn,
@@ -359,6 +367,18 @@ impl LocationConf {
                     format_args!(
                         "{named} is asked without client credentials; set \"phantom_token_client_id\" and \
                          \"phantom_token_client_secret_file\""
+                    ),
+                );
+            }
+        }
+        if let (0, Some(off), false) = (self.cache, &self.cache_place, url.is_loopback()) {
+            if main.warned.insert(("cache", off.clone())) {
+                log.write(
+                    Level::Warn,
+                    format_args!(
+                        "\"phantom_token_cache off\" in {off} has \"{}\" asked for every request; to make some requests \
+                         see a revocation at once, use \"phantom_token_cache_bypass\" for them",
+                        url.for_log()
                     ),
                 );
             }
@@ -380,7 +400,7 @@ impl LocationConf {
         endpoint: &Set<Endpoint>,
         log: Log,
     ) -> (Arc<ProfileHandle>, Carrier) {
-        if location.looks_like_host() && main.warned.insert(endpoint.place.clone()) {
+        if location.looks_like_host() && main.warned.insert(("endpoint", endpoint.place.clone())) {
             log.write(
                 Level::Warn,
                 format_args!(

@@ -8,6 +8,7 @@ use std::ffi::{c_char, c_void};
 use ::ngx::ffi as ngx;
 use ngx::{ngx_conf_t, ngx_http_request_t};
 
+use super::advice;
 use super::config::{LocationConf, LocationSettings, MainConf};
 use super::directives::FAILED;
 use super::log::{Level, Log, guard};
@@ -70,6 +71,18 @@ pub unsafe extern "C" fn merge_location(cf: *mut ngx_conf_t, outer: *mut c_void,
         let main = unsafe { main_of_conf(cf) };
         // SAFETY: as above.
         let server = unsafe { server_of_conf(cf) };
+        if let Some(place) = inner.own_on() {
+            // SAFETY: as above.
+            if unsafe { advice::begins_with_return(cf) } {
+                log.write(
+                    Level::Warn,
+                    format_args!(
+                        "\"phantom_token on\" in {place} has no effect: \"return\" in the same block answers before any \
+                         access rule is asked"
+                    ),
+                );
+            }
+        }
         match merge(main, server, outer, inner, log) {
             Ok(()) => std::ptr::null_mut(),
             Err(message) => {

@@ -13,6 +13,7 @@ use ngx::{ngx_command_t, ngx_conf_post_t, ngx_conf_t, ngx_msec_t, ngx_str_t};
 use crate::challenge::Challenge;
 use crate::settings::{Endpoint, EndpointLocation, EndpointUrl, Secret, TrustedCertificate};
 
+use super::advice;
 use super::bindings::NGX_CONF_ERROR;
 use super::config::{LocationConf, MIN_CACHE_SIZE, MainConf, Preflight, Set};
 use super::files;
@@ -114,7 +115,7 @@ pub static COMMANDS: EventLoop<[ngx_command_t; 26]> = EventLoop::new([
         offset: offset_of!(MainConf, cache_size),
         post: ptr::null_mut(),
     },
-    command(c"phantom_token_cache", FLAG, ngx::ngx_conf_set_flag_slot, offset_of!(LocationConf, cache)),
+    command(c"phantom_token_cache", FLAG, set_cache, offset_of!(LocationConf, cache)),
     command(c"phantom_token_cache_max_ttl", ONE, ngx::ngx_conf_set_msec_slot, offset_of!(LocationConf, cache_max_ttl)),
     command(
         c"phantom_token_cache_inactive_ttl",
@@ -268,10 +269,26 @@ macro_rules! setter {
 
 unsafe extern "C" fn set_enable(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
     // SAFETY: called as NGINX calls it.
+    unsafe { set_flag(cf, cmd, conf, |conf| &mut conf.enable_place) }
+}
+
+unsafe extern "C" fn set_cache(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
+    // SAFETY: called as NGINX calls it.
+    unsafe { set_flag(cf, cmd, conf, |conf| &mut conf.cache_place) }
+}
+
+/// NGINX's own slot, and where the directive stands.
+unsafe fn set_flag(
+    cf: *mut ngx_conf_t,
+    cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+    place_of: fn(&mut LocationConf) -> &mut Option<String>,
+) -> *mut c_char {
+    // SAFETY: called as NGINX calls it.
     let result = unsafe { ngx::ngx_conf_set_flag_slot(cf, cmd, conf) };
     if result == OK {
         // SAFETY: `cf` is NGINX's, and `conf` a location's.
-        guard((), || unsafe { (*conf.cast::<LocationConf>()).enable_place = Some(place(cf)) });
+        guard((), || *place_of(unsafe { &mut *conf.cast::<LocationConf>() }) = Some(unsafe { place(cf) }));
     }
     result
 }
@@ -301,7 +318,17 @@ setter!(set_client_secret, |conf, directive| {
     if directive.value().is_empty() {
         return Err(Refused::Value(1, "it is empty".into()));
     }
-    put_secret(conf, directive, directive.value().to_owned(), "phantom_token_client_secret_file")
+    put_secret(conf, directive, directive.value().to_owned(), "phantom_token_client_secret_file")?;
+    // SAFETY: `cf` is NGINX's.
+    if unsafe { advice::is_world_readable(directive.cf) } {
+        let advice = format_args!(
+            "\"phantom_token_client_secret\" is in a file that every user may read; use \
+             \"phantom_token_client_secret_file\", or make the file readable by root only"
+        );
+        // SAFETY: as above.
+        unsafe { conf_error(Level::Warn, directive.cf, advice) };
+    }
+    Ok(())
 });
 
 setter!(set_client_secret_file, |conf, directive| {

@@ -7,6 +7,7 @@
 mod bindings {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
+mod advice;
 mod config;
 mod config_memory;
 mod directives;

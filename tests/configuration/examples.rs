@@ -1,6 +1,7 @@
 //! The files in `nginx-conf/`: complete, and accepted as they stand but for the places of files.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,6 +26,8 @@ fn every_example_is_accepted() {
             .replace("/run/nginx.pid", &format!("{at}/nginx.pid"));
         let copy = dir.join("nginx.conf");
         fs::write(&copy, config).unwrap();
+        // one of them holds a secret, and says so
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
         let output = Command::new(nginx_binary()).arg("-t").arg("-c").arg(&copy).arg("-p").arg(&dir).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !said.contains("[warn]"), "{}: {said}", path.display());

@@ -1,5 +1,6 @@
 //! Accepted, but worth a word.
 
+use crate::support::Nginx;
 use crate::support::nginx::config_test;
 
 const CREDENTIALS: &str = "phantom_token_client_id id; phantom_token_client_secret secret;";
@@ -42,6 +43,81 @@ fn a_location_that_looks_like_a_host() {
     }
     for uri in ["curity", "/curity", "/as.example:8443/introspect", "curity/introspect?a=b.c:d"] {
         config_test(&text(uri, "")).assert_ok();
+    }
+}
+
+/// A secret has no place in a file for everybody.
+#[test]
+fn an_inline_secret_in_a_file_that_all_may_read() {
+    let with = |mode: u32, more: &str| {
+        Nginx::builder().mode(mode).file("secret", "from-file").server(&text("https://as.example/", more)).test()
+    };
+    for mode in [0o644, 0o604] {
+        let test = with(mode, "phantom_token_client_id id;\nphantom_token_client_secret pa55word; # secret");
+        test.assert_warn(&[
+            "phantom_token_client_secret",
+            "phantom_token_client_secret_file",
+            &test.line_of("# secret"),
+        ]);
+        assert_eq!(test.stderr.matches("[warn]").count(), 1, "{}", test.stderr);
+        assert!(!test.stderr.contains("pa55word"), "{}", test.stderr);
+        with(mode, "phantom_token_client_id id; phantom_token_client_secret_file @dir@/secret;").assert_ok();
+    }
+    for mode in [0o600, 0o640] {
+        with(mode, CREDENTIALS).assert_ok();
+    }
+}
+
+/// Only who begins a block with it is told: later ones may stand behind a condition.
+#[test]
+fn on_in_a_block_that_returns() {
+    let protect = format!("phantom_token_introspection_endpoint https://as.example/; {CREDENTIALS}");
+    let on = "phantom_token on; # on";
+    for block in [
+        format!("location / {{\n{on}\nreturn 200;\n}}"),
+        format!("location / {{\nreturn 302 /elsewhere;\n{on}\n}}"),
+        format!("location / {{ location /a {{\n{on}\nreturn 200 text;\n}} }}"),
+        format!("{on}\nreturn 404;"),
+    ] {
+        let test = config_test(&format!("{protect}\n{block}"));
+        test.assert_warn(&["\"phantom_token on\"", "\"return\"", &test.line_of("# on")]);
+        assert_eq!(test.stderr.matches("[warn]").count(), 1, "{}", test.stderr);
+    }
+    for block in [
+        format!("location / {{ {on}\n if ($request_method = PUT) {{ return 405; }} }}"),
+        format!("location / {{ {on}\n rewrite ^/a$ /b; }}"),
+        format!("location / {{ {on}\n set $a b; }}"),
+        format!("location / {{ {on}\n }}"),
+        format!("{on}\n location = /healthz {{ return 200; }}"),
+        "location / { phantom_token off; return 200; }".to_owned(),
+    ] {
+        config_test(&format!("{protect}\n{block}")).assert_ok();
+    }
+}
+
+/// Without the cache every request waits for a server on another machine.
+#[test]
+fn cache_off() {
+    let off = "phantom_token_cache off; # off";
+    let test = config_test(&text("https://as.example/introspect", &format!("{CREDENTIALS}\n{off}")));
+    let parts = ["\"phantom_token_cache off\"", "https://as.example/introspect", "phantom_token_cache_bypass"];
+    test.assert_warn(&[&parts[..], &[&test.line_of("# off")]].concat());
+    assert_eq!(test.stderr.matches("[warn]").count(), 1, "{}", test.stderr);
+    // once, however many locations it is for
+    let locations = format!(
+        "{CREDENTIALS} phantom_token_introspection_endpoint https://as.example/; phantom_token_cache off;
+        location /a {{ phantom_token on; }} location /b {{ phantom_token on; }}"
+    );
+    let test = config_test(&locations);
+    assert_eq!(test.stderr.matches("[warn]").count(), 1, "{}\n{}", test.stderr, test.config);
+    for (endpoint, more) in [
+        ("https://localhost:8443/", format!("{CREDENTIALS} phantom_token_cache off;")),
+        ("http://127.0.0.1/", format!("{CREDENTIALS} phantom_token_cache off;")),
+        ("/introspect", "phantom_token_cache off;".to_owned()),
+        ("https://as.example/", format!("{CREDENTIALS} phantom_token_cache on;")),
+        ("https://as.example/", format!("{CREDENTIALS} phantom_token_cache_bypass 1;")),
+    ] {
+        config_test(&text(endpoint, &more)).assert_ok();
     }
 }
 

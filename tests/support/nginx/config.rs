@@ -22,6 +22,7 @@ pub struct Builder {
     files: Vec<(String, Vec<u8>)>,
     module: bool,
     level: String,
+    mode: u32,
     main: String,
     events: String,
     http: String,
@@ -97,6 +98,7 @@ impl Builder {
             files: Vec::new(),
             module: true,
             level: "info".to_owned(),
+            mode: 0o600,
             main: String::new(),
             events: String::new(),
             http: String::new(),
@@ -213,6 +215,12 @@ impl Builder {
         self
     }
 
+    /// Mode of nginx.conf; 0600 unless said.
+    pub fn mode(mut self, mode: u32) -> Builder {
+        self.mode = mode;
+        self
+    }
+
     /// Lines of the error log with this in them are no failure.
     pub fn allow_log(mut self, text: &str) -> Builder {
         self.allowed.push(text.to_owned());
@@ -258,7 +266,11 @@ impl Builder {
             config = config.replace(&format!("@{name}@"), value);
         }
         config = config.replace("@dir@", &dir.display().to_string());
-        fs::write(dir.join("nginx.conf"), &config).expect("write nginx.conf");
+        let path = dir.join("nginx.conf");
+        fs::write(&path, &config).expect("write nginx.conf");
+        // there may be a secret in it
+        let mode = fs::Permissions::from_mode(self.mode);
+        fs::set_permissions(&path, mode).expect("set its mode");
         config
     }
 

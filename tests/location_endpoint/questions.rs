@@ -38,6 +38,8 @@ fn its_own_headers_and_body() {
     assert_eq!(asked.body, format!("token={}&token_type_hint=access_token", token.opaque));
     let length = asked.body.len().to_string();
     let mut seen: Vec<_> = asked.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    // NGINX keeps the connection from 1.29.7 on
+    seen.retain(|(name, _)| *name != "connection");
     seen.sort_unstable();
     let host = idp.addr().to_string();
     let variables = format!("api.example|api.example:8080||PATCH|{length}|/a?b=c");
@@ -47,7 +49,6 @@ fn its_own_headers_and_body() {
         [
             ("accept", "a/b;q=1"),
             ("authorization", basic.as_str()),
-            ("connection", "close"),
             ("content-length", length.as_str()),
             ("content-type", "application/x-www-form-urlencoded"),
             ("host", host.as_str()),

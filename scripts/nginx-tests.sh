@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs NGINX's own test suite twice, without the module and with it, and compares: the module, loaded and off at http level,
 # must not change a result. A server that nobody connects to is protected, so that the module's handlers and filters are
-# installed and every request of the tests passes through them.
+# installed and every request of the tests passes through them. Where NGINX has HTTP/3 and the checkout a client for it,
+# tests/http3 is run, too.
 #
 # usage: scripts/nginx-tests.sh [PATH] [FILE.t ...]
 #   PATH    a checkout of nginx-tests (https://github.com/nginx/nginx-tests); without it, that of Debian's
@@ -15,7 +16,7 @@ cd "$(dirname "$0")/.."
 readonly packaged=/usr/share/nginx-tests
 as_root=()
 [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-install() {
+install_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install --yes --no-install-recommends "$@" >/dev/null </dev/null
 }
 
@@ -23,7 +24,7 @@ if [ -d "${1-}" ]; then
     suite=$(cd "$1" && pwd)
     shift
 else
-    apt-cache show libtest-nginx-perl >/dev/null 2>&1 && install libtest-nginx-perl
+    apt-cache show libtest-nginx-perl >/dev/null 2>&1 && install_packages libtest-nginx-perl
     suite=$packaged
 fi
 if [ ! -f "$suite/lib/Test/Nginx.pm" ]; then
@@ -42,7 +43,7 @@ if [ -z "${NGINX_BINARY-}" ]; then
     export TEST_NGINX_MODULES=/usr/lib/nginx/modules
 fi
 for package in "${packages[@]}"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || install "$package" ||
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || install_packages "$package" ||
         echo "without $package some tests are skipped" >&2
 done
 module=${PHANTOM_TOKEN_MODULE:-$(scripts/build.sh | tail -n 1)}
@@ -50,18 +51,17 @@ export TEST_NGINX_BINARY=${NGINX_BINARY:-/usr/sbin/nginx}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/plain" "$work/module"
+cp -a "$suite" "$work/suite"
+suite=$work/suite
 # Workers of a master that root starts could not read what the tests write. Nor might nobody read a home directory.
 as_user=()
 if [ "$(id -u)" -eq 0 ]; then
     as_user=(runuser -u nobody --)
-    cp -a "$suite" "$work/suite"
-    cp "$module" "$work/module.so"
-    suite=$work/suite module=$work/module.so
-    mkdir "$work/plain" "$work/module"
-    chmod 755 "$work" "$module"
+    chmod 755 "$work"
+    install -m 755 "$module" "$work/module.so"
+    module=$work/module.so
     chown nobody "$work/plain" "$work/module"
-else
-    mkdir "$work/plain" "$work/module"
 fi
 
 # One test file; RESULT gets a line for each test, without the names, which hold ports and the like.
@@ -110,8 +110,21 @@ for file in "${files[@]}"; do
     fi
     tests=$((tests + $(grep -c '^ok' "$with" || true)))
 done
+# Our own, with the suite's client for what no other test here speaks.
+http3=skipped
+if [ -f "$suite/lib/Test/Nginx/HTTP3.pm" ]; then
+    cp tests/http3/phantom_token.t "$suite/"
+    "${as_user[@]}" bash -c "run module phantom_token.t $work/module/http3"
+    if grep -q '^exit 0' "$work/module/http3"; then
+        grep -q '^1\.\.0 ' "$work/module/http3" || http3=passed
+    else
+        http3=failed
+        cat "$work/module/http3.log"
+    fi
+fi
+echo "the module over HTTP/3: $http3"
 echo "$tests tests passed with the module"
 echo "alike: $passed files pass, $skipped are skipped, $failing fail without the module too"
 echo "different at first, alike when run alone: ${unstable[*]:-none}"
 echo "different: ${different[*]:-none}"
-[ ${#different[@]} -eq 0 ]
+[ ${#different[@]} -eq 0 ] && [ $http3 != failed ]

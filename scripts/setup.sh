@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building needs and is missing, on Debian, as root or by sudo, without questions: NGINX with its headers, a
-# C compiler, libclang for bindgen. With --tests also Node and npm, for the tests' real authorization server. Rust is taken
+# C compiler, libclang for bindgen. With --tests also Node and npm, for the tests' real authorization server, and njs. Rust is taken
 # from PATH or ~/.cargo/bin; where there is none, from Debian, if Debian's is recent enough.
 set -euo pipefail
 
@@ -9,7 +9,7 @@ packages=(nginx nginx-dev gcc libc6-dev make libclang-dev ca-certificates)
 commands=()
 case ${1-} in
     "") ;;
-    --tests) commands+=(node npm) ;;
+    --tests) commands+=(node npm) packages+=(libnginx-mod-http-js) ;;
     *) echo "usage: $0 [--tests]" >&2; exit 2 ;;
 esac
 

@@ -237,13 +237,12 @@ unsafe fn resume(r: Request) {
     }
     // SAFETY: as above.
     let write = unsafe { &mut *(*c).write };
-    if write.delayed() != 0 {
-        // A subrequest's delay must not hold up the response. Nothing of that has been sent yet, so it has none itself.
-        write.set_delayed(0);
-        if write.timer_set() != 0 {
-            // SAFETY: the event is in the timer tree.
-            unsafe { ngx::ngx_del_timer(write) };
-        }
+    // A subrequest's delay must not hold up the response, nor its time limit end it. Nothing of that has been sent yet, so
+    // it has none itself.
+    write.set_delayed(0);
+    if write.timer_set() != 0 {
+        // SAFETY: the event is in the timer tree.
+        unsafe { ngx::ngx_del_timer(write) };
     }
     // SAFETY: the request is live.
     unsafe { (*r.as_ptr()).read_event_handler = Some(ngx::ngx_http_block_reading) };

@@ -201,6 +201,10 @@ unsafe fn abort(subrequest: NonNull<ngx_http_request_t>) {
 /// NGINX finalizes the subrequest with `rc`; what is returned is what it goes on with.
 unsafe extern "C" fn on_end(_subrequest: *mut ngx_http_request_t, id: *mut c_void, rc: ngx_int_t) -> ngx_int_t {
     let flight = FlightId(id.addr() as u64);
+    if rc == ngx::NGX_AGAIN as ngx_int_t {
+        // Part of the content is still being read from a file; NGINX finalizes again when that is done.
+        return rc;
+    }
     guard(ngx::NGX_OK as ngx_int_t, || {
         if let Some(status) = page_status(rc) {
             // NGINX makes a response of it, or obeys an error_page, and finalizes again.

@@ -1,6 +1,6 @@
 //! Answers from every kind of location, read whole whatever their size, framing and buffers.
 
-use super::support::gateway::{bare, publish};
+use super::support::gateway::{bare, publish, wait_for_in_progress};
 use super::support::nginx::Builder;
 use super::support::{Answer, Api, Echo, Idp, Nginx, RawServer, TokenSpec, http};
 
@@ -63,6 +63,8 @@ fn a_file() {
         ("root @dir@; try_files /answer =404;", "sendfile on;"),
         ("root @dir@; try_files /answer =404;", "sendfile off; output_buffers 2 4k;"),
         ("root @dir@; try_files /answer =404;", "directio 1;"),
+        ("root @dir@; try_files /answer =404;", "sendfile off; aio threads;"),
+        ("root @dir@; try_files /answer =404;", "directio 1; aio threads; output_buffers 2 4k;"),
         ("alias @dir@/answer;", "sendfile on;"),
         ("error_page 418 =200 /answer; return 418;", "sendfile on;"),
     ] {
@@ -103,6 +105,7 @@ fn sizes_and_framings() {
         ("not-cached-memory", format!("{small} {cached} proxy_no_cache 1; proxy_max_temp_file_size 0;")),
         ("not-cached", format!("{small} {cached} proxy_no_cache 1;")),
         ("sendfile", format!("{small} {cached} sendfile on;")),
+        ("threads", format!("{small} {cached} sendfile off; aio threads; aio_write on;")),
         ("limited", "proxy_limit_rate 1m;".to_owned()),
     ];
     let mut builder =
@@ -197,6 +200,52 @@ fn caching_headers_count() {
         assert_eq!(get().header("X-Cache"), Some("MISS"));
         assert_eq!(get().header("X-Cache"), Some(second), "{answer:?}");
     }
+    nginx.finish();
+}
+
+/// njs, at once and after a while: Debian has it as a package.
+#[test]
+fn njs() {
+    const MODULE: &str = "/usr/lib/nginx/modules/ngx_http_js_module.so";
+    if std::env::var_os("NGINX_BINARY").is_some() {
+        eprintln!("skipped: Debian's module goes with Debian's NGINX");
+        return;
+    }
+    let (idp, api) = (Idp::start(), Api::start());
+    let jwt = idp.issue().jwt;
+    let script = format!(
+        "const answer = r => {{
+             const token = r.requestText.match(/^token=([a-z]+)&/)[1];
+             r.headersOut['Content-Type'] = 'application/json';
+             r.return(200, JSON.stringify({{ active: token.startsWith('good'), jwt: '{jwt}' }}));
+         }};
+         const later = r => setTimeout(answer, 20, r);
+         const late = r => setTimeout(answer, 1500, r);
+         export default {{ answer, later, late }};"
+    );
+    let nginx = bare(&idp, &api)
+        .main(&format!("load_module {MODULE};"))
+        .http("js_path @dir@; js_import main from main.js;")
+        .file("main.js", script)
+        .server("phantom_token_timeout 500ms; phantom_token_introspection_endpoint /answer;")
+        .server("location / { phantom_token on; proxy_pass @api@; }")
+        .server("location /a { phantom_token on; phantom_token_introspection_endpoint /later; proxy_pass @api@; }")
+        .server("location /b { phantom_token on; phantom_token_introspection_endpoint /late; proxy_pass @api@; }")
+        .server("location = /answer { internal; js_content main.answer; }")
+        .server("location = /later { internal; js_content main.later; }")
+        .server("location = /late { internal; js_content main.late; }")
+        .allow_log("timed out while waiting for the introspection endpoint's answer")
+        .start();
+    for path in ["/", "/a"] {
+        let response = http::get(nginx.addr(), path, &[("Authorization", "Bearer good")]);
+        assert_eq!(Echo::of(&response).bearer(), Some(jwt.as_str()), "{path}");
+        assert_eq!(http::get(nginx.addr(), path, &[("Authorization", "Bearer bad")]).status, 401, "{path}");
+    }
+    // what runs in NGINX itself cannot be cut short, and holds the client's connection until it ends; not its answer
+    let begun = std::time::Instant::now();
+    assert_eq!(http::get(nginx.addr(), "/b", &[("Authorization", "Bearer good")]).status, 504);
+    assert!(begun.elapsed() < std::time::Duration::from_millis(1400));
+    wait_for_in_progress(&nginx, 0);
     nginx.finish();
 }
 

@@ -69,10 +69,12 @@ run() { # plain|module FILE RESULT
     if [ "$1" = module ]; then
         export TEST_NGINX_GLOBALS="load_module $module;"
         export TEST_NGINX_GLOBALS_HTTP="phantom_token off;"
-        # There a server inherits a key that only some passwords open, so that none can be added.
-        [ "$2" = ssl_password_file.t ] || TEST_NGINX_GLOBALS_HTTP+=" server { \
-            listen unix:%%TESTDIR%%/phantom-token.sock; \
-            location / { phantom_token on; phantom_token_introspection_endpoint /introspect; } }"
+        case $2 in
+            ssl_password_file.t) ;; # every server inherits a key that only some passwords open
+            h3_reusable.t) ;;       # "worker_connections" leave none for another listening socket
+            *) TEST_NGINX_GLOBALS_HTTP+=" server { listen unix:%%TESTDIR%%/phantom-token.sock; \
+                location / { phantom_token on; phantom_token_introspection_endpoint /introspect; } }" ;;
+        esac
     fi
     local status=0
     (cd "$suite" && timeout 300 perl -I lib "$2") >"$3.log" 2>&1 </dev/null || status=$?

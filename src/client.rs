@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
 use crate::attempt::{self, Connection, Observed};
-use crate::client_auth;
+use crate::client_auth::Credentials;
 use crate::failure::{Failure, InvalidAnswer, Phase};
 use crate::introspection::{self, MAX_BODY, Response};
 use crate::settings::{ClientSettings, Profile};
@@ -56,6 +56,12 @@ pub struct Client {
     /// The `Host` header, where the URL's host had to make way for another server name.
     host: Option<HeaderValue>,
     permits: Semaphore,
+}
+
+/// What all requests of a profile over a client have in common.
+pub struct Template {
+    headers: HeaderMap,
+    credentials: Credentials,
 }
 
 impl Client {
@@ -100,8 +106,8 @@ impl Client {
         })
     }
 
-    /// The header fields of this profile's requests; the same for each, so worth keeping.
-    pub fn headers(&self, profile: &Profile) -> Result<HeaderMap, String> {
+    /// What this profile's requests have in common, made once.
+    pub fn template(&self, profile: &Profile) -> Result<Template, String> {
         let mut headers = HeaderMap::new();
         if let Some(host) = &self.host {
             headers.insert(HOST, host.clone());
@@ -111,10 +117,13 @@ impl Client {
         let accept = HeaderValue::from_str(&profile.accept)
             .map_err(|_| "\"phantom_token_accept\" is not a valid header value".to_owned())?;
         headers.insert(ACCEPT, accept);
-        if let Some(authorization) = client_auth::authorization(profile) {
-            headers.insert(AUTHORIZATION, authorization);
+        let mut named = self.url.clone();
+        named.set_query(None);
+        let credentials = Credentials::new(&profile.client_auth, named.as_str())?;
+        if let Some(authorization) = credentials.header() {
+            headers.insert(AUTHORIZATION, authorization.clone());
         }
-        Ok(headers)
+        Ok(Template { headers, credentials })
     }
 
     /// Waits, first come first served, until fewer than [`MAX_IN_FLIGHT`] exchanges are in flight.
@@ -126,14 +135,15 @@ impl Client {
     /// `connection` shows how far it is.
     pub async fn exchange(
         &self,
-        headers: &HeaderMap,
+        template: &Template,
         token: &str,
         connection: &Connection,
     ) -> Result<Response, Failure> {
-        let content = Bytes::from_owner(introspection::request_form(token));
+        let parameters = template.credentials.form().map_err(|cause| Failure::Unreachable { cause })?;
+        let content = Bytes::from_owner(introspection::request_form(token, &parameters));
         let attempt = |client: &reqwest::Client| {
             let mut request = reqwest::Request::new(Method::POST, self.url.clone());
-            *request.headers_mut() = headers.clone();
+            *request.headers_mut() = template.headers.clone();
             *request.body_mut() = Some(content.clone().into());
             connection.observe(client.execute(request))
         };

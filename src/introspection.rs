@@ -80,15 +80,18 @@ pub enum Inactive {
     NotBearer,
 }
 
-/// The request's content: `token=…&token_type_hint=access_token` (RFC 7662 §2.1).
-pub fn request_form(token: &str) -> Zeroizing<String> {
+/// The request's content: `token=…&token_type_hint=access_token` (RFC 7662 §2.1), then `credentials`, which are encoded
+/// already and begin with `&`, if there are any.
+pub fn request_form(token: &str, credentials: &str) -> Zeroizing<String> {
     const HINT: &str = "&token_type_hint=access_token";
     // Room for every byte escaped: growing would leave copies of the token behind.
-    let mut form = String::with_capacity("token=".len() + 3 * token.len() + HINT.len());
+    let room = "token=".len() + 3 * token.len() + HINT.len() + credentials.len();
+    let mut form = Zeroizing::new(String::with_capacity(room));
     form.push_str("token=");
     form.extend(form_urlencoded::byte_serialize(token.as_bytes()));
     form.push_str(HINT);
-    Zeroizing::new(form)
+    form.push_str(credentials);
+    form
 }
 
 /// Reads an answer. `active` is looked at before anything else.

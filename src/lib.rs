@@ -34,6 +34,7 @@ pub mod settings;
 // worker: threads and sockets
 pub mod attempt;
 pub mod client;
+pub mod client_assertion;
 pub mod client_auth;
 pub mod job;
 pub mod tls;

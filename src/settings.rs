@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 
 /// A secret of the gateway: never printed, wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
-    /// Takes the secret over.
+    /// Takes the secret over. Clones share it.
     pub fn new(secret: String) -> Self {
-        Self(Zeroizing::new(secret))
+        Self(Arc::new(Zeroizing::new(secret)))
     }
 
     /// The secret itself, for the request to the authorization server and nothing else.
@@ -191,13 +191,138 @@ impl EndpointUrl {
 pub enum ClientAuth {
     /// Not at all.
     None,
-    /// `client_secret_basic` (RFC 6749 §2.3.1).
-    ClientSecretBasic {
+    /// `client_secret_basic` (RFC 6749 §2.3.1): id and secret are form-urlencoded first.
+    ClientSecretBasic(ClientPassword),
+    /// The same without that encoding, as RFC 7617 alone has it.
+    ClientSecretBasicRaw(ClientPassword),
+    /// `client_secret_post`: in the form.
+    ClientSecretPost(ClientPassword),
+    /// `private_key_jwt` (RFC 7523 §2.2).
+    PrivateKeyJwt {
         /// `client_id`.
         client_id: String,
-        /// `client_secret`.
-        client_secret: Secret,
+        /// What assertions are signed with.
+        key: ClientKey,
     },
+    /// `tls_client_auth` (RFC 8705 §2): the certificate is part of [`Tls`], the id goes into the form.
+    TlsClientAuth {
+        /// `client_id`.
+        client_id: String,
+    },
+    /// A token of the gateway's own (RFC 7662 §2.1, RFC 6750).
+    Bearer(Secret),
+}
+
+/// Values of `phantom_token_client_auth`: the names of RFC 7591 §2 and RFC 8705 §2.1.1, and two of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ClientAuthMethod {
+    ClientSecretBasic,
+    ClientSecretBasicRaw,
+    ClientSecretPost,
+    PrivateKeyJwt,
+    TlsClientAuth,
+    Bearer,
+    None,
+}
+
+impl ClientAuthMethod {
+    const ALL: [Self; 7] = [
+        Self::ClientSecretBasic,
+        Self::ClientSecretBasicRaw,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+        Self::TlsClientAuth,
+        Self::Bearer,
+        Self::None,
+    ];
+
+    /// By its name in the configuration.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretBasicRaw => "client_secret_basic_raw",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::Bearer => "bearer",
+            Self::None => "none",
+        }
+    }
+}
+
+/// `client_id` and `client_secret`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientPassword {
+    /// `client_id`.
+    pub client_id: String,
+    /// `client_secret`.
+    pub client_secret: Secret,
+}
+
+/// Algorithms of assertions (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SigningAlgorithm {
+    /// `ES256`
+    Es256,
+    /// `RS256`
+    Rs256,
+    /// `PS256`
+    Ps256,
+    /// `EdDSA`
+    EdDsa,
+}
+
+impl SigningAlgorithm {
+    /// By its name in the `alg` header.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Es256, Self::Rs256, Self::Ps256, Self::EdDsa].into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
+/// The private key of `private_key_jwt`, read when the configuration was.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientKey {
+    pem: Secret,
+    kid: Option<String>,
+    algorithm: SigningAlgorithm,
+}
+
+impl ClientKey {
+    /// The PEM text of a key that goes with `algorithm`, and its name at the server.
+    pub fn new(pem: Secret, kid: Option<String>, algorithm: SigningAlgorithm) -> Self {
+        Self { pem, kid, algorithm }
+    }
+
+    /// The PEM text.
+    pub fn pem(&self) -> &[u8] {
+        self.pem.expose().as_bytes()
+    }
+
+    /// `kid` (RFC 7515 §4.1.4).
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// `alg`.
+    pub fn algorithm(&self) -> SigningAlgorithm {
+        self.algorithm
+    }
 }
 
 /// A file of CA certificates, read when the configuration was.
@@ -250,6 +375,30 @@ pub struct Tls {
     pub trusted_certificate: Option<TrustedCertificate>,
     /// Name for SNI and verification; the URL's host when absent.
     pub server_name: Option<String>,
+    /// Shown to a server that asks for a certificate.
+    pub identity: Option<Identity>,
+}
+
+/// The gateway's own certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// PEM text: the certificate, then what leads to the CA.
+    pub certificate: Arc<str>,
+    /// PEM text of its private key.
+    pub key: Secret,
+}
+
+impl Tls {
+    /// The directives' defaults.
+    pub fn new() -> Self {
+        Self { verify: true, trusted_certificate: None, server_name: None, identity: None }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What happens to a JWT that is itself an introspection answer (RFC 9701).
@@ -309,7 +458,7 @@ pub(crate) mod tests {
             accept: "application/jwt".into(),
             jwt_members: vec!["phantom_token".into(), "jwt".into()],
             introspection_jwt: IntrospectionJwt::Reject,
-            tls: Tls { verify: true, trusted_certificate: None, server_name: None },
+            tls: Tls::new(),
             ignore_cache_control: false,
             max_ttl: Duration::from_secs(60),
             inactive_ttl: Duration::from_secs(5),
@@ -382,8 +531,10 @@ pub(crate) mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let auth =
-            ClientAuth::ClientSecretBasic { client_id: "gateway".into(), client_secret: Secret::new("s3cret".into()) };
+        let auth = ClientAuth::ClientSecretBasic(ClientPassword {
+            client_id: "gateway".into(),
+            client_secret: Secret::new("s3cret".into()),
+        });
         assert!(!format!("{auth:?}").contains("s3cret"));
     }
 }

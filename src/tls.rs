@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::settings::{ClientSettings, TrustedCertificate};
+use crate::settings::{ClientSettings, Identity, TrustedCertificate};
 
 /// The system's CA certificates as last read. [`check`] reads them in the master process, whose environment and
 /// permissions the workers lack; they inherit the copy.
@@ -29,6 +29,9 @@ pub(crate) fn check(settings: &ClientSettings) -> Result<(), String> {
         return Err(format!("host \"{host}\" is not a name a certificate can be issued for"));
     }
     other_name(settings)?;
+    if let Some(identity) = &settings.tls.identity {
+        check_identity(identity)?;
+    }
     match &settings.tls.trusted_certificate {
         Some(trusted) => roots_of(trusted).map(drop),
         None if settings.tls.verify => {
@@ -72,20 +75,50 @@ pub(crate) fn config(settings: &ClientSettings, http2: bool) -> Result<ClientCon
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|e| e.to_string())?;
-    let mut config = if !is_https(settings) {
-        builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+    let builder = if !is_https(settings) {
+        builder.with_root_certificates(RootCertStore::empty())
     } else if settings.tls.verify {
         let roots = match &settings.tls.trusted_certificate {
             Some(trusted) => Arc::new(roots_of(trusted)?),
             None => system()?,
         };
-        builder.with_root_certificates(roots).with_no_client_auth()
+        builder.with_root_certificates(roots)
     } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth()
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+    };
+    let mut config = match &settings.tls.identity {
+        Some(identity) => {
+            let (chain, key) = identity_of(identity)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| unusable(&error))?
+        }
+        None => builder.with_no_client_auth(),
     };
     // RFC 7301 §6, RFC 9113 §3.2
     config.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     Ok(config)
+}
+
+/// Whether certificate and key belong together and can be used.
+pub fn check_identity(identity: &Identity) -> Result<(), String> {
+    let (chain, key) = identity_of(identity)?;
+    let provider = ring::default_provider();
+    rustls::sign::CertifiedKey::from_der(chain, key, &provider).map(drop).map_err(|error| unusable(&error))
+}
+
+fn unusable(error: &rustls::Error) -> String {
+    format!("certificate and key for \"phantom_token_ssl_certificate\" cannot be used: {error}")
+}
+
+fn identity_of(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect();
+    let chain = chain.map_err(|error| format!("cannot read \"phantom_token_ssl_certificate\": {error}"))?;
+    if chain.is_empty() {
+        return Err("no certificate found in the file of \"phantom_token_ssl_certificate\"".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(identity.key.expose().as_bytes()).map_err(|error| {
+        format!("no unencrypted private key found in the file of \"phantom_token_ssl_certificate_key\": {error}")
+    })?;
+    Ok((chain, key))
 }
 
 fn is_https(settings: &ClientSettings) -> bool {

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http::HeaderMap;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use parking_lot::Mutex;
@@ -22,7 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::attempt::{Connection, Observed};
-use crate::client::Client;
+use crate::client::{Client, Template};
 use crate::failure::{Failure, Phase};
 use crate::freshness::{self, Stated};
 use crate::introspection::{self, Answer};
@@ -211,8 +210,8 @@ where
 }
 
 /// Asks the endpoint about one token, within the job's limit.
-async fn ask(job: Job, client: Result<(Arc<Client>, Arc<HeaderMap>), String>) -> Outcome {
-    let (client, headers) = match client {
+async fn ask(job: Job, client: Result<(Arc<Client>, Arc<Template>), String>) -> Outcome {
+    let (client, template) = match client {
         Ok(ready) => ready,
         Err(cause) => return Outcome::Done(Err(Failure::Unreachable { cause })),
     };
@@ -222,7 +221,7 @@ async fn ask(job: Job, client: Result<(Arc<Client>, Arc<HeaderMap>), String>) ->
         if !job.control.wanted() {
             return Outcome::Abandoned;
         }
-        let response = client.exchange(&headers, &job.token, &connection).await;
+        let response = client.exchange(&template, &job.token, &connection).await;
         Outcome::Done(response.and_then(|response| {
             let answer = introspection::interpret(&response, &job.profile)?;
             Ok((answer, freshness::stated(&response.headers, job.profile.ignore_cache_control)))
@@ -259,11 +258,11 @@ async fn within<T>(control: &JobControl, work: impl Future<Output = T>) -> Optio
 #[derive(Default)]
 struct Clients {
     clients: HashMap<usize, (Arc<ClientSettings>, Arc<Client>)>,
-    headers: HashMap<(usize, usize), (Arc<Profile>, Arc<HeaderMap>)>,
+    templates: HashMap<(usize, usize), (Arc<Profile>, Arc<Template>)>,
 }
 
 impl Clients {
-    fn get(&mut self, job: &Job) -> Result<(Arc<Client>, Arc<HeaderMap>), String> {
+    fn get(&mut self, job: &Job) -> Result<(Arc<Client>, Arc<Template>), String> {
         let address = Arc::as_ptr(&job.client).addr();
         let client = match self.clients.get(&address) {
             Some((_, client)) => Arc::clone(client),
@@ -278,15 +277,15 @@ impl Clients {
             }
         };
         let key = (address, Arc::as_ptr(&job.profile).addr());
-        let headers = match self.headers.get(&key) {
-            Some((_, headers)) => Arc::clone(headers),
+        let template = match self.templates.get(&key) {
+            Some((_, template)) => Arc::clone(template),
             None => {
-                let headers = Arc::new(client.headers(&job.profile)?);
-                self.headers.insert(key, (Arc::clone(&job.profile), Arc::clone(&headers)));
-                headers
+                let template = Arc::new(client.template(&job.profile)?);
+                self.templates.insert(key, (Arc::clone(&job.profile), Arc::clone(&template)));
+                template
             }
         };
-        Ok((client, headers))
+        Ok((client, template))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::settings::{ClientAuth, ClientSettings, Endpoint, EndpointUrl, Introsp
 
 fn job(id: u64) -> Job {
     let endpoint = EndpointUrl::parse("http://127.0.0.1/").expect("a URL");
-    let tls = Tls { verify: true, trusted_certificate: None, server_name: None };
+    let tls = Tls::new();
     Job {
         id,
         profile: Arc::new(Profile {

@@ -22,7 +22,7 @@ fn profile() -> Profile {
         accept: "application/jwt".to_owned(),
         jwt_members: vec!["phantom_token".to_owned(), "jwt".to_owned()],
         introspection_jwt: IntrospectionJwt::Reject,
-        tls: Tls { verify: true, trusted_certificate: None, server_name: None },
+        tls: Tls::new(),
         ignore_cache_control: false,
         max_ttl: Duration::from_secs(60),
         inactive_ttl: Duration::from_secs(5),
@@ -68,7 +68,7 @@ fn form() {
         ("a%26 é", "a%2526+%C3%A9"),
     ];
     for (token, encoded) in table {
-        let form = request_form(token);
+        let form = request_form(token, "");
         assert_eq!(*form, format!("token={encoded}&token_type_hint=access_token"));
         let pairs: Vec<_> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
         assert_eq!(pairs[0], ("token".to_owned(), token.to_owned()));

@@ -17,8 +17,8 @@ use crate::client;
 use crate::exchange::{Bounds, Policy};
 use crate::key::{KeyMaker, Seed};
 use crate::settings::{
-    ClientAuth, ClientSettings, Endpoint, EndpointLocation, EndpointUrl, IntrospectionJwt, Profile, Secret, Tls,
-    TrustedCertificate,
+    ClientAuth, ClientAuthMethod, ClientKey, ClientPassword, ClientSettings, Endpoint, EndpointLocation, EndpointUrl,
+    Identity, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
 };
 
 use super::bindings;
@@ -40,6 +40,9 @@ pub struct LocationConf {
     pub(super) endpoint: Option<Set<Endpoint>>,
     pub(super) client_id: Option<Set<String>>,
     pub(super) client_secret: Option<(String, Set<Secret>)>,
+    pub(super) client_auth: Option<Set<ClientAuthMethod>>,
+    pub(super) client_key: Option<ClientKey>,
+    pub(super) client_bearer: Option<Secret>,
     pub(super) accept: Option<String>,
     pub(super) jwt_members: Option<Vec<String>>,
     pub(super) connect_timeout: ngx_msec_t,
@@ -49,6 +52,8 @@ pub struct LocationConf {
     pub(super) ssl_verify: ngx_flag_t,
     pub(super) ssl_trusted_certificate: Option<TrustedCertificate>,
     pub(super) ssl_name: Option<String>,
+    pub(super) ssl_certificate: Option<Set<Arc<str>>>,
+    pub(super) ssl_certificate_key: Option<Set<Secret>>,
     pub(super) cache: ngx_flag_t,
     pub(super) cache_place: Option<String>,
     pub(super) cache_max_ttl: ngx_msec_t,
@@ -202,6 +207,9 @@ impl LocationConf {
             endpoint: None,
             client_id: None,
             client_secret: None,
+            client_auth: None,
+            client_key: None,
+            client_bearer: None,
             accept: None,
             jwt_members: None,
             connect_timeout: UNSET_MSEC,
@@ -211,6 +219,8 @@ impl LocationConf {
             ssl_verify: UNSET,
             ssl_trusted_certificate: None,
             ssl_name: None,
+            ssl_certificate: None,
+            ssl_certificate_key: None,
             cache: UNSET,
             cache_place: None,
             cache_max_ttl: UNSET_MSEC,
@@ -244,6 +254,9 @@ impl LocationConf {
         option(&mut self.endpoint, &outer.endpoint);
         option(&mut self.client_id, &outer.client_id);
         option(&mut self.client_secret, &outer.client_secret);
+        option(&mut self.client_auth, &outer.client_auth);
+        option(&mut self.client_key, &outer.client_key);
+        option(&mut self.client_bearer, &outer.client_bearer);
         option(&mut self.accept, &outer.accept);
         option(&mut self.jwt_members, &outer.jwt_members);
         slot(&mut self.connect_timeout, outer.connect_timeout, UNSET_MSEC, 2_000);
@@ -253,6 +266,8 @@ impl LocationConf {
         slot(&mut self.ssl_verify, outer.ssl_verify, UNSET, 1);
         option(&mut self.ssl_trusted_certificate, &outer.ssl_trusted_certificate);
         option(&mut self.ssl_name, &outer.ssl_name);
+        option(&mut self.ssl_certificate, &outer.ssl_certificate);
+        option(&mut self.ssl_certificate_key, &outer.ssl_certificate_key);
         slot(&mut self.cache, outer.cache, UNSET, 1);
         option(&mut self.cache_place, &outer.cache_place);
         slot(&mut self.cache_max_ttl, outer.cache_max_ttl, UNSET_MSEC, 60_000);
@@ -286,11 +301,16 @@ impl LocationConf {
         let of_client = [
             (self.client_id.is_some(), "phantom_token_client_id"),
             (self.client_secret.is_some(), secret),
+            (self.client_auth.is_some(), "phantom_token_client_auth"),
+            (self.client_key.is_some(), "phantom_token_client_key"),
+            (self.client_bearer.is_some(), "phantom_token_client_bearer_file"),
             (self.connect_timeout != UNSET_MSEC, "phantom_token_connect_timeout"),
             (self.keepalive != UNSET, "phantom_token_keepalive"),
             (self.ssl_verify != UNSET, "phantom_token_ssl_verify"),
             (self.ssl_trusted_certificate.is_some(), "phantom_token_ssl_trusted_certificate"),
             (self.ssl_name.is_some(), "phantom_token_ssl_name"),
+            (self.ssl_certificate.is_some(), "phantom_token_ssl_certificate"),
+            (self.ssl_certificate_key.is_some(), "phantom_token_ssl_certificate_key"),
         ];
         match of_client.into_iter().find(|(is_set, _)| *is_set) {
             Some((_, name)) => Err(format!(
@@ -345,13 +365,14 @@ impl LocationConf {
         place: &str,
         log: Log,
     ) -> Result<(Arc<ProfileHandle>, Carrier), String> {
-        let client_auth = self.client_auth()?;
+        let client_auth = self.client_auth(url)?;
         let tls = Tls {
             verify: self.ssl_verify != 0,
             trusted_certificate: self.ssl_trusted_certificate.clone(),
             server_name: self.ssl_name.clone(),
+            identity: self.identity()?,
         };
-        let unauthenticated = matches!(client_auth, ClientAuth::None);
+        let unauthenticated = matches!(client_auth, ClientAuth::None) && self.client_auth.is_none();
         let profile = main.profile(self.profile(Endpoint::Url(url.clone()), client_auth, tls.clone()));
         let named = format_args!("\"phantom_token_introspection_endpoint\" \"{}\" in {place}", url.for_log());
         if main.warned.insert(("endpoint", place.to_owned())) {
@@ -366,7 +387,7 @@ impl LocationConf {
                     Level::Warn,
                     format_args!(
                         "{named} is asked without client credentials; set \"phantom_token_client_id\" and \
-                         \"phantom_token_client_secret_file\""
+                         \"phantom_token_client_secret_file\", or \"phantom_token_client_auth none\""
                     ),
                 );
             }
@@ -410,25 +431,81 @@ impl LocationConf {
                 ),
             );
         }
-        let tls = Tls { verify: true, trusted_certificate: None, server_name: None };
         let carrier = Carrier::Subrequest(Arc::new(location.clone()));
-        (main.profile(self.profile(Endpoint::Location(location), ClientAuth::None, tls)), carrier)
+        (main.profile(self.profile(Endpoint::Location(location), ClientAuth::None, Tls::new())), carrier)
     }
 
-    fn client_auth(&self) -> Result<ClientAuth, String> {
-        match (&self.client_id, &self.client_secret) {
-            (Some(id), Some((_, secret))) => {
-                Ok(ClientAuth::ClientSecretBasic { client_id: id.value.clone(), client_secret: secret.value.clone() })
+    fn client_auth(&self, url: &EndpointUrl) -> Result<ClientAuth, String> {
+        let Some(Set { value: method, place }) = &self.client_auth else { return self.default_client_auth() };
+        let needs = |directives: &str| {
+            format!("\"phantom_token_client_auth {}\" in {place} needs {directives}", method.as_str())
+        };
+        let client_id = self.client_id.as_ref().map(|id| id.value.clone());
+        let password = || match (&client_id, &self.client_secret) {
+            (Some(client_id), Some((_, secret))) => {
+                Ok(ClientPassword { client_id: client_id.clone(), client_secret: secret.value.clone() })
             }
+            _ => Err(needs(
+                "\"phantom_token_client_id\" and \"phantom_token_client_secret\" or \"phantom_token_client_secret_file\"",
+            )),
+        };
+        match method {
+            ClientAuthMethod::None => Ok(ClientAuth::None),
+            ClientAuthMethod::ClientSecretBasic => password().map(ClientAuth::ClientSecretBasic),
+            ClientAuthMethod::ClientSecretBasicRaw => password().map(ClientAuth::ClientSecretBasicRaw),
+            ClientAuthMethod::ClientSecretPost => password().map(ClientAuth::ClientSecretPost),
+            ClientAuthMethod::PrivateKeyJwt => match (client_id, self.client_key.clone()) {
+                (Some(client_id), Some(key)) => Ok(ClientAuth::PrivateKeyJwt { client_id, key }),
+                _ => Err(needs("\"phantom_token_client_id\" and \"phantom_token_client_key\"")),
+            },
+            ClientAuthMethod::TlsClientAuth => match (client_id, &self.ssl_certificate) {
+                (Some(client_id), Some(_)) if url.url().scheme() == "https" => {
+                    Ok(ClientAuth::TlsClientAuth { client_id })
+                }
+                _ => Err(needs(
+                    "\"phantom_token_client_id\", \"phantom_token_ssl_certificate\" and an endpoint with \"https://\"",
+                )),
+            },
+            ClientAuthMethod::Bearer => match self.client_bearer.clone() {
+                Some(token) => Ok(ClientAuth::Bearer(token)),
+                None => Err(needs("\"phantom_token_client_bearer_file\"")),
+            },
+        }
+    }
+
+    /// Without `phantom_token_client_auth`: `client_secret_basic` with an id.
+    fn default_client_auth(&self) -> Result<ClientAuth, String> {
+        match (&self.client_id, &self.client_secret) {
+            (Some(id), Some((_, secret))) => Ok(ClientAuth::ClientSecretBasic(ClientPassword {
+                client_id: id.value.clone(),
+                client_secret: secret.value.clone(),
+            })),
             (None, None) => Ok(ClientAuth::None),
             (Some(id), None) => Err(format!(
                 "\"phantom_token_client_id\" \"{}\" in {} needs \"phantom_token_client_secret\" or \
-                 \"phantom_token_client_secret_file\"",
+                 \"phantom_token_client_secret_file\", or another \"phantom_token_client_auth\"",
                 id.value, id.place
             )),
             (None, Some((directive, secret))) => {
                 Err(format!("\"{directive}\" in {} needs \"phantom_token_client_id\"", secret.place))
             }
+        }
+    }
+
+    fn identity(&self) -> Result<Option<Identity>, String> {
+        match (&self.ssl_certificate, &self.ssl_certificate_key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(Identity { certificate: Arc::clone(&certificate.value), key: key.value.clone() }))
+            }
+            (None, None) => Ok(None),
+            (Some(certificate), None) => Err(format!(
+                "\"phantom_token_ssl_certificate\" in {} needs \"phantom_token_ssl_certificate_key\"",
+                certificate.place
+            )),
+            (None, Some(key)) => Err(format!(
+                "\"phantom_token_ssl_certificate_key\" in {} needs \"phantom_token_ssl_certificate\"",
+                key.place
+            )),
         }
     }
 

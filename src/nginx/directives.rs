@@ -10,8 +10,12 @@ use std::ptr;
 use ::ngx::ffi as ngx;
 use ngx::{ngx_command_t, ngx_conf_post_t, ngx_conf_t, ngx_msec_t, ngx_str_t};
 
+use crate::bearer::{self, Credential};
 use crate::challenge::Challenge;
-use crate::settings::{Endpoint, EndpointLocation, EndpointUrl, Secret, TrustedCertificate};
+use crate::client_assertion;
+use crate::settings::{
+    ClientAuthMethod, ClientKey, Endpoint, EndpointLocation, EndpointUrl, Secret, SigningAlgorithm, TrustedCertificate,
+};
 
 use super::advice;
 use super::bindings::NGX_CONF_ERROR;
@@ -55,6 +59,7 @@ const fn checked(mut command: ngx_command_t, post: *const c_void) -> ngx_command
 
 const FLAG: u32 = ngx::NGX_CONF_FLAG;
 const ONE: u32 = ngx::NGX_CONF_TAKE1;
+const ONE_TO_THREE: u32 = ngx::NGX_CONF_TAKE1 | ngx::NGX_CONF_TAKE2 | ngx::NGX_CONF_TAKE3;
 const SOME: u32 = ngx::NGX_CONF_1MORE;
 
 static POSITIVE_TIME: EventLoop<ngx_conf_post_t> =
@@ -75,12 +80,15 @@ const fn bounds(low: isize, high: isize) -> Bounds {
 }
 
 /// The module's command table.
-pub static COMMANDS: EventLoop<[ngx_command_t; 26]> = EventLoop::new([
+pub static COMMANDS: EventLoop<[ngx_command_t; 31]> = EventLoop::new([
     command(c"phantom_token", FLAG, set_enable, offset_of!(LocationConf, enable)),
     command(c"phantom_token_introspection_endpoint", ONE, set_endpoint, 0),
     command(c"phantom_token_client_id", ONE, set_client_id, 0),
     command(c"phantom_token_client_secret", ONE, set_client_secret, 0),
     command(c"phantom_token_client_secret_file", ONE, set_client_secret_file, 0),
+    command(c"phantom_token_client_auth", ONE, set_client_auth, 0),
+    command(c"phantom_token_client_key", ONE_TO_THREE, set_client_key, 0),
+    command(c"phantom_token_client_bearer_file", ONE, set_client_bearer_file, 0),
     command(c"phantom_token_accept", ONE, set_accept, 0),
     command(c"phantom_token_jwt_member", SOME, set_jwt_member, 0),
     checked(
@@ -107,6 +115,8 @@ pub static COMMANDS: EventLoop<[ngx_command_t; 26]> = EventLoop::new([
     command(c"phantom_token_ssl_verify", FLAG, ngx::ngx_conf_set_flag_slot, offset_of!(LocationConf, ssl_verify)),
     command(c"phantom_token_ssl_trusted_certificate", ONE, set_ssl_trusted_certificate, 0),
     command(c"phantom_token_ssl_name", ONE, set_ssl_name, 0),
+    command(c"phantom_token_ssl_certificate", ONE, set_ssl_certificate, 0),
+    command(c"phantom_token_ssl_certificate_key", ONE, set_ssl_certificate_key, 0),
     ngx_command_t {
         name: static_cstr(c"phantom_token_cache_size"),
         type_: (ngx::NGX_HTTP_MAIN_CONF | ONE) as usize,
@@ -332,16 +342,78 @@ setter!(set_client_secret, |conf, directive| {
 });
 
 setter!(set_client_secret_file, |conf, directive| {
+    let secret = read_line(directive)?;
+    put_secret(conf, directive, secret, "phantom_token_client_secret")
+});
+
+setter!(set_client_auth, |conf, directive| {
+    let method = ClientAuthMethod::from_name(directive.value()).ok_or_else(|| {
+        Refused::Value(
+            1,
+            "it is none of \"client_secret_basic\", \"client_secret_basic_raw\", \"client_secret_post\", \
+             \"private_key_jwt\", \"tls_client_auth\", \"bearer\" and \"none\""
+                .into(),
+        )
+    })?;
+    put(&mut conf.client_auth, directive.set(method))
+});
+
+setter!(set_client_key, |conf, directive| {
+    let pem = read_text(directive)?;
+    let (mut kid, mut wanted) = (None, None);
+    for (i, argument) in directive.arguments.iter().enumerate().skip(2) {
+        match argument.strip_prefix("alg=") {
+            Some(name) if wanted.is_none() => {
+                let unknown = || Refused::Value(i, "it is none of ES256, RS256, PS256 and EdDSA".into());
+                wanted = Some(SigningAlgorithm::from_name(name).ok_or_else(unknown)?);
+            }
+            None if kid.is_none() && !argument.is_empty() => kid = Some((*argument).to_owned()),
+            _ => return Err(Refused::Value(i, "it is neither one key id nor one \"alg=\"".into())),
+        }
+    }
+    let algorithm = client_assertion::algorithm_of(pem.expose().as_bytes(), wanted)
+        .map_err(|error| Refused::Value(1, format!("the file {error}")))?;
+    put(&mut conf.client_key, ClientKey::new(pem, kid, algorithm))
+});
+
+setter!(set_client_bearer_file, |conf, directive| {
+    let token = read_line(directive)?;
+    if !matches!(bearer::credential(Some(format!("Bearer {token}").as_bytes())), Credential::Token(found) if found == token)
+    {
+        return Err(Refused::Value(1, "the file holds no bearer token".into()));
+    }
+    put(&mut conf.client_bearer, Secret::new(token))
+});
+
+setter!(set_ssl_certificate, |conf, directive| {
+    let pem = read_text(directive)?;
+    put(&mut conf.ssl_certificate, directive.set(pem.expose().into()))
+});
+
+setter!(set_ssl_certificate_key, |conf, directive| {
+    let pem = read_text(directive)?;
+    put(&mut conf.ssl_certificate_key, directive.set(pem))
+});
+
+/// The content of the file that a directive names.
+fn read_text(directive: &Directive<'_>) -> Result<Secret, Refused> {
     // SAFETY: `cf` is NGINX's.
     let content = unsafe { files::read_file(directive.cf, directive.value(), MAX_SECRET) };
     let content = zeroize::Zeroizing::new(content.map_err(|error| Refused::Value(1, format!("the file {error}")))?);
     let text = std::str::from_utf8(&content).map_err(|_| Refused::Value(1, "the file is not UTF-8".into()))?;
-    let secret = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    if secret.is_empty() {
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// The same without one trailing newline.
+fn read_line(directive: &Directive<'_>) -> Result<String, Refused> {
+    let text = read_text(directive)?;
+    let text = text.expose();
+    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if line.is_empty() {
         return Err(Refused::Value(1, "the file is empty".into()));
     }
-    put_secret(conf, directive, secret.to_owned(), "phantom_token_client_secret")
-});
+    Ok(line.to_owned())
+}
 
 fn put_secret(
     conf: &mut LocationConf,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use ngx_http_phantom_token_module::freshness::Stated;
 use ngx_http_phantom_token_module::introspection::{Answer, Failure};
 use ngx_http_phantom_token_module::settings::{
-    ClientAuth, ClientSettings, Endpoint, EndpointUrl, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
+    ClientAuth, ClientPassword, ClientSettings, Endpoint, EndpointUrl, IntrospectionJwt, Profile, Secret, Tls,
+    TrustedCertificate,
 };
 use ngx_http_phantom_token_module::worker::{Completion, Job, JobControl, Outcome, Worker};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,7 +26,7 @@ pub const INACTIVE: &str =
 pub fn settings(url: &str) -> ClientSettings {
     ClientSettings {
         endpoint: EndpointUrl::parse(url).unwrap(),
-        tls: Tls { verify: true, trusted_certificate: None, server_name: None },
+        tls: Tls::new(),
         connect_timeout: Duration::from_secs(10),
         keepalive: 32,
     }
@@ -38,10 +39,10 @@ pub fn trusted(pem: &str) -> Option<TrustedCertificate> {
 pub fn profile(settings: &ClientSettings) -> Profile {
     Profile {
         endpoint: Endpoint::Url(settings.endpoint.clone()),
-        client_auth: ClientAuth::ClientSecretBasic {
+        client_auth: ClientAuth::ClientSecretBasic(ClientPassword {
             client_id: "gateway".to_owned(),
             client_secret: Secret::new("secret".to_owned()),
-        },
+        }),
         accept: "application/jwt".to_owned(),
         jwt_members: vec!["jwt".to_owned()],
         introspection_jwt: IntrospectionJwt::Reject,

@@ -66,7 +66,7 @@ pub fn credential(authorization: Option<&[u8]>) -> Credential<'_> {
 }
 
 /// `bytes` as a token, if that is what they are.
-fn token(bytes: &[u8]) -> Option<&str> {
+pub fn token(bytes: &[u8]) -> Option<&str> {
     if bytes.len() > MAX_TOKEN {
         return None;
     }

@@ -20,7 +20,7 @@ pub struct Now {
     pub unix: i64,
 }
 
-/// Bytes an entry takes beyond its JWT: list node, hash table slot at average load, two allocation headers, the JWT's
+/// Bytes an entry takes beyond its answer: list node, hash table slot at average load, two allocation headers, the JWT's
 /// reference counts.
 const ENTRY_OVERHEAD: usize = 152;
 
@@ -89,7 +89,7 @@ impl Cache {
     /// A cache that takes at most `bytes`.
     pub fn new(bytes: usize) -> Self {
         let inactive = bytes / INACTIVE_SHARE;
-        Self { active: Share::new(bytes - inactive, |active| active.jwt.len()), inactive: Share::new(inactive, |_| 0) }
+        Self { active: Share::new(bytes - inactive, |active| active.size()), inactive: Share::new(inactive, |_| 0) }
     }
 
     /// Looks `key` up. An active answer is checked against both clocks: its lifetime, and its `exp`.
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn active(length: usize, exp: Option<i64>) -> Arc<Active> {
-        Arc::new(Active { jwt: "j".repeat(length).into(), exp })
+        Arc::new(Active::new(&"j".repeat(length - "Bearer ".len()), exp, ""))
     }
 
     fn is_active(cache: &mut Cache, n: u64, at: Now) -> bool {

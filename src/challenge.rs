@@ -123,22 +123,42 @@ pub struct Challenge {
     insufficient_scope: Box<str>,
 }
 
+/// What a challenge says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Parameters<'a> {
+    /// `realm` (RFC 9110 §11.5).
+    pub realm: &'a str,
+    /// `scope`: scope-tokens separated by spaces.
+    pub scope: Option<&'a str>,
+    /// The `scope` of a refusal for lack of it; [`Self::scope`] where absent.
+    pub required_scope: Option<&'a str>,
+    /// `resource_metadata` (RFC 9728 §5.1).
+    pub resource_metadata: Option<&'a str>,
+}
+
 impl Challenge {
-    /// Renders the values; `scope` is a list of scope-tokens.
-    pub fn new(realm: &str, scope: Option<&str>) -> Result<Self, ChallengeError> {
-        let mut plain = format!("Bearer realm={}", quoted_string(realm)?);
-        if let Some(scope) = scope {
-            if !scope.split(' ').all(is_scope_token) {
-                return Err(ChallengeError::Scope);
-            }
-            plain.push_str(&format!(", scope=\"{scope}\""));
-        }
-        let with = |error: &str| format!("{plain}, error=\"{error}\"").into_boxed_str();
+    /// Renders the values.
+    pub fn new(parameters: Parameters<'_>) -> Result<Self, ChallengeError> {
+        let realm = quoted_string(parameters.realm)?;
+        let metadata = match parameters.resource_metadata {
+            Some(url) => format!(", resource_metadata={}", quoted_string(url)?),
+            None => String::new(),
+        };
+        let render = |scope: Option<&str>, error: Option<&str>| {
+            let scope = match scope {
+                Some(scope) if scope.split(' ').all(is_scope_token) => format!(", scope=\"{scope}\""),
+                Some(_) => return Err(ChallengeError::Scope),
+                None => String::new(),
+            };
+            let error = error.map_or_else(String::new, |error| format!(", error=\"{error}\""));
+            Ok(format!("Bearer realm={realm}{scope}{error}{metadata}").into_boxed_str())
+        };
+        let scope = parameters.scope;
         Ok(Self {
-            invalid_token: with("invalid_token"),
-            invalid_request: with("invalid_request"),
-            insufficient_scope: with("insufficient_scope"),
-            plain: plain.into_boxed_str(),
+            plain: render(scope, None)?,
+            invalid_token: render(scope, Some("invalid_token"))?,
+            invalid_request: render(scope, Some("invalid_request"))?,
+            insufficient_scope: render(parameters.required_scope.or(scope), Some("insufficient_scope"))?,
         })
     }
 
@@ -174,6 +194,29 @@ mod tests {
     use super::Refusal::*;
     use super::*;
 
+    fn challenge(realm: &str, scope: Option<&str>) -> Result<Challenge, ChallengeError> {
+        Challenge::new(Parameters { realm, scope, ..Parameters::default() })
+    }
+
+    #[test]
+    fn required_scope_and_resource_metadata() {
+        let challenge = Challenge::new(Parameters {
+            realm: "api",
+            scope: Some("all"),
+            required_scope: Some("read write"),
+            resource_metadata: Some("https://api.example/.well-known/oauth-protected-resource"),
+        })
+        .unwrap();
+        let metadata = r#"resource_metadata="https://api.example/.well-known/oauth-protected-resource""#;
+        for (refusal, expected) in [
+            (Absent, r#"Bearer realm="api", scope="all", "#),
+            (Inactive, r#"Bearer realm="api", scope="all", error="invalid_token", "#),
+            (InsufficientScope, r#"Bearer realm="api", scope="read write", error="insufficient_scope", "#),
+        ] {
+            assert_eq!(challenge.header(refusal), Some(format!("{expected}{metadata}").as_str()));
+        }
+    }
+
     #[test]
     fn headers() {
         // refusal, what follows the realm without and with a scope
@@ -190,8 +233,8 @@ mod tests {
             (Overloaded, None),
             (Timeout, None),
         ];
-        let without = Challenge::new("api", None).unwrap();
-        let with = Challenge::new("api", Some("a b")).unwrap();
+        let without = challenge("api", None).unwrap();
+        let with = challenge("api", Some("a b")).unwrap();
         for (refusal, rest) in table {
             let expected = rest.map(|(rest, _)| format!("Bearer realm=\"api\"{rest}"));
             assert_eq!(without.header(refusal), expected.as_deref(), "{refusal:?}");
@@ -214,7 +257,7 @@ mod tests {
             ("a\x7f", Err(ChallengeError::Realm)),
         ];
         for (realm, expected) in table {
-            let challenge = Challenge::new(realm, None);
+            let challenge = challenge(realm, None);
             let value = challenge.as_ref().map(|c| c.header(Absent).unwrap()).map_err(|e| *e);
             assert_eq!(value, expected, "{realm:?}");
         }
@@ -223,10 +266,10 @@ mod tests {
     #[test]
     fn scopes() {
         for scope in ["read", "read write", "https://api.example/x!y#z[]~", "a:b 'c'"] {
-            assert!(Challenge::new("api", Some(scope)).is_ok(), "{scope:?}");
+            assert!(challenge("api", Some(scope)).is_ok(), "{scope:?}");
         }
         for scope in ["", " ", " a", "a ", "a  b", "a\tb", "a\"", "a\\b", "é", "a\x7f", "a\n"] {
-            assert_eq!(Challenge::new("api", Some(scope)), Err(ChallengeError::Scope), "{scope:?}");
+            assert_eq!(challenge("api", Some(scope)), Err(ChallengeError::Scope), "{scope:?}");
         }
     }
 

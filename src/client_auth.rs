@@ -39,7 +39,9 @@ impl Credentials {
             ClientAuth::ClientSecretPost(ClientPassword { client_id, client_secret }) => {
                 Self::Form(parameters(&[("client_id", client_id), ("client_secret", client_secret.expose())]))
             }
-            ClientAuth::PrivateKeyJwt { client_id, key } => Self::Assertion(Box::new(Signer::new(client_id, key, url)?)),
+            ClientAuth::PrivateKeyJwt { client_id, key } => {
+                Self::Assertion(Box::new(Signer::new(client_id, key, url)?))
+            }
             ClientAuth::TlsClientAuth { client_id } => Self::Form(parameters(&[("client_id", client_id)])),
             ClientAuth::Bearer(token) => Self::Header(sensitive(&joined(&["Bearer ", token.expose()]))?),
         })

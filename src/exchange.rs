@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn active(exp: Option<i64>) -> Result<(Answer, Stated), Failure> {
-        Ok((Answer::Active(Active { jwt: "a.b.c".into(), exp }), Stated::Nothing))
+        Ok((Answer::Active(Active::new("a.b.c", exp, "")), Stated::Nothing))
     }
 
     fn inactive() -> Result<(Answer, Stated), Failure> {
@@ -274,7 +274,7 @@ mod tests {
         let mut exchange = Exchange::new(1 << 20);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         exchange.wait(key(1), WaiterId(2), POLICY, at(0), || ());
-        let answer = Ok((Answer::Active(Active { jwt: "a.b.c".into(), exp: None }), Stated::Forbidden));
+        let answer = Ok((Answer::Active(Active::new("a.b.c", None, "")), Stated::Forbidden));
         let landed = exchange.answer(id, answer, BOUNDS, at(0)).unwrap();
         assert!(landed.storing_forbidden);
         assert_eq!(landed.waiters.len(), 2);

@@ -125,6 +125,9 @@ pub enum InvalidAnswer {
         /// What was stated, escaped and shortened.
         encoding: String,
     },
+    /// Not what its encoding promises.
+    #[error("its content is no valid gzip")]
+    BrokenEncoding,
     /// No `Content-Type`, or several.
     #[error("it has no single content type")]
     NoContentType,
@@ -158,7 +161,7 @@ pub enum InvalidAnswer {
     NotForwardable(#[from] JwtError),
     /// The JWT is an answer to the gateway (RFC 9701).
     #[error(
-        "its JWT is itself an introspection answer (RFC 9701), addressed to the gateway and not to the API; check \"phantom_token_accept\""
+        "its JWT is itself an introspection answer (RFC 9701), addressed to the gateway and not to the API; check \"phantom_token_accept\", or set \"phantom_token_introspection_jwt forward\""
     )]
     IntrospectionJwt,
     /// `exp` is something else than a number (RFC 7519 §2: NumericDate).

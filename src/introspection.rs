@@ -4,9 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fmt;
+use std::io::Read as _;
 
 use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use serde_json::Value;
@@ -56,11 +59,42 @@ pub enum Answer {
 /// An answer that lets a request go on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Active {
-    /// The forwardable JWT.
-    pub jwt: Box<str>,
+    /// `Bearer` and the JWT: as the API gets it, so that nobody has to put it together for each request.
+    authorization: Box<str>,
     /// The earliest `exp` stated anywhere, seconds since the epoch. It may have passed: that is for the caller, who has
     /// a clock, to tell.
     pub exp: Option<i64>,
+    /// The members of the endpoint's JSON but for JWTs, as a JSON text; empty where the answer was a JWT.
+    members: Box<str>,
+}
+
+const BEARER: &str = "Bearer ";
+
+impl Active {
+    /// An answer with a forwardable JWT, and the text of a JSON object, which may be empty.
+    pub fn new(jwt: &str, exp: Option<i64>, members: &str) -> Self {
+        Self { authorization: [BEARER, jwt].concat().into(), exp, members: members.into() }
+    }
+
+    /// The `Authorization` header for the API.
+    pub fn authorization(&self) -> &str {
+        &self.authorization
+    }
+
+    /// The forwardable JWT.
+    pub fn jwt(&self) -> &str {
+        &self.authorization[BEARER.len()..]
+    }
+
+    /// The members of the endpoint's JSON, as a JSON text; empty where there was none.
+    pub fn members(&self) -> &str {
+        &self.members
+    }
+
+    /// Bytes of what it holds.
+    pub fn size(&self) -> usize {
+        self.authorization.len() + self.members.len()
+    }
 }
 
 impl fmt::Debug for Active {
@@ -112,8 +146,8 @@ fn answer(response: &Response, profile: &Profile) -> Result<Answer, InvalidAnswe
     if response.body.len() > MAX_BODY {
         return Err(InvalidAnswer::TooLong);
     }
-    check_content_encoding(&response.headers)?;
-    let text = content(&response.body);
+    let body = decoded(response)?;
+    let text = content(&body);
     if text.is_empty() {
         return Err(InvalidAnswer::Empty);
     }
@@ -121,7 +155,7 @@ fn answer(response: &Response, profile: &Profile) -> Result<Answer, InvalidAnswe
         ContentKind::Jwt => {
             // What is not UTF-8 is not base64url either.
             let jwt = std::str::from_utf8(text).map_err(|_| JwtError::NotBase64url("content"))?;
-            jwt_answer(jwt, None, profile)
+            jwt_answer(jwt, None, profile, String::new)
         }
         ContentKind::Json => json_answer(&json::object(text)?, profile),
     }
@@ -146,11 +180,20 @@ fn json_answer(members: &Object, profile: &Profile) -> Result<Answer, InvalidAns
         .ok_or(InvalidAnswer::NoJwtMember)?
         .as_str()
         .ok_or(InvalidAnswer::JwtMemberNotString)?;
-    jwt_answer(jwt, exp, profile)
+    jwt_answer(jwt, exp, profile, || {
+        let mut others = members.clone();
+        others.retain(|name, _| name != "active" && !profile.jwt_members.contains(name));
+        if others.is_empty() { String::new() } else { Value::Object(others).to_string() }
+    })
 }
 
-/// The JWT, wherever it was; `json_exp` is what the JSON around it states.
-fn jwt_answer(compact: &str, json_exp: Option<i64>, profile: &Profile) -> Result<Answer, InvalidAnswer> {
+/// The JWT, wherever it was; `json_exp` is what the JSON around it states, `members` what else that says.
+fn jwt_answer(
+    compact: &str,
+    json_exp: Option<i64>,
+    profile: &Profile,
+    members: impl FnOnce() -> String,
+) -> Result<Answer, InvalidAnswer> {
     let jwt = Jwt::decode(compact)?;
     if jwt.is_introspection_answer() {
         if jwt.states_inactive() {
@@ -158,6 +201,11 @@ fn jwt_answer(compact: &str, json_exp: Option<i64>, profile: &Profile) -> Result
         }
         match profile.introspection_jwt {
             IntrospectionJwt::Reject => return Err(InvalidAnswer::IntrospectionJwt),
+            IntrospectionJwt::Forward => match jwt.claims().get("active") {
+                Some(Value::Bool(true)) => {}
+                Some(_) => return Err(InvalidAnswer::ActiveNotBoolean),
+                None => return Err(InvalidAnswer::NoActive),
+            },
         }
     }
     jwt.check_algorithm()?;
@@ -165,7 +213,7 @@ fn jwt_answer(compact: &str, json_exp: Option<i64>, profile: &Profile) -> Result
         return Ok(Answer::Inactive(Inactive::NotBearer));
     }
     let exp = [json_exp, exp(jwt.claims())?].into_iter().flatten().min();
-    Ok(Answer::Active(Active { jwt: compact.into(), exp }))
+    Ok(Answer::Active(Active::new(compact, exp, &members())))
 }
 
 /// Whether these members describe an access token that whoever holds it may use.
@@ -234,13 +282,22 @@ fn is_structured_json(media_type: &[u8]) -> bool {
         })
 }
 
-/// No encoding was asked for; `identity` is none (RFC 9110 §8.4.1).
-fn check_content_encoding(headers: &HeaderMap) -> Result<(), InvalidAnswer> {
-    let lines = headers.get_all(CONTENT_ENCODING).iter();
-    let mut encodings = lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
-    match encodings.find(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")) {
-        Some(encoding) => Err(InvalidAnswer::ContentEncoding { encoding: printable(encoding) }),
-        None => Ok(()),
+/// The content without its encoding (RFC 9110 §8.4.1). None was asked for, but where nothing is asked for any may come
+/// (RFC 9110 §12.5.3), and gzip does.
+fn decoded(response: &Response) -> Result<Cow<'_, [u8]>, InvalidAnswer> {
+    let lines = response.headers.get_all(CONTENT_ENCODING).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
+    let mut encodings = names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(Cow::Borrowed(&response.body)),
+        (Some(name), None) if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => {
+            let mut text = Vec::new();
+            // One byte more than is allowed tells that there are too many, however many there are.
+            let mut reader = MultiGzDecoder::new(&response.body[..]).take(MAX_BODY as u64 + 1);
+            reader.read_to_end(&mut text).map_err(|_| InvalidAnswer::BrokenEncoding)?;
+            if text.len() > MAX_BODY { Err(InvalidAnswer::TooLong) } else { Ok(Cow::Owned(text)) }
+        }
+        (Some(encoding), _) => Err(InvalidAnswer::ContentEncoding { encoding: printable(encoding) }),
     }
 }
 

@@ -87,9 +87,20 @@ impl Jwt {
         })
     }
 
-    /// The claims set (RFC 7519 §4).
+    /// What it says of a token: its claims set (RFC 7519 §4), or the answer inside it (RFC 9701 §5).
     pub fn claims(&self) -> &Object {
-        &self.payload
+        match self.payload.get("token_introspection") {
+            Some(Value::Object(answer)) => answer,
+            _ => &self.payload,
+        }
+    }
+
+    /// The same, for keeps.
+    pub fn into_claims(mut self) -> Object {
+        match self.payload.remove("token_introspection") {
+            Some(Value::Object(answer)) => answer,
+            _ => self.payload,
+        }
     }
 
     /// Whether it says that it is signed.

@@ -2,7 +2,7 @@
 //!
 //! The story of a request, and where each part of it is told:
 //!
-//! 1. NGINX's access phase calls the handler (`nginx::handler`), which reads `Authorization`: [`bearer`].
+//! 1. NGINX's access phase calls the handler (`nginx::handler`), which looks for a token: [`source`], [`bearer`].
 //! 2. The token becomes a [`key`], and the [`cache`] is looked at. A hit rewrites the header, and NGINX goes on.
 //! 3. On a miss the first request for a token leads and the others follow: [`flight`]; [`exchange`] ties cache and
 //!    flights together. The requests are parked (`nginx::pending`).
@@ -20,6 +20,7 @@
 pub mod bearer;
 pub mod cache;
 pub mod challenge;
+pub mod claims;
 pub mod exchange;
 pub mod failure;
 pub mod flight;
@@ -29,7 +30,9 @@ pub mod json;
 pub mod jwt;
 pub mod key;
 pub mod outcome;
+pub mod requirements;
 pub mod settings;
+pub mod source;
 
 // worker: threads and sockets
 pub mod attempt;

@@ -12,8 +12,10 @@ pub enum TokenStatus {
     Inactive,
     /// No token was sent.
     Absent,
-    /// What was sent is no token.
+    /// What was sent is no token, or different ones.
     Malformed,
+    /// It is active, but not good enough for this location.
+    Forbidden,
     /// A CORS preflight.
     Preflight,
     /// The endpoint did not answer in time.
@@ -36,6 +38,7 @@ impl TokenStatus {
             Self::Inactive => "INACTIVE",
             Self::Absent => "ABSENT",
             Self::Malformed => "MALFORMED",
+            Self::Forbidden => "FORBIDDEN",
             Self::Preflight => "PREFLIGHT",
             Self::Timeout => "TIMEOUT",
             Self::Unreachable => "UNREACHABLE",

@@ -406,6 +406,8 @@ impl Default for Tls {
 pub enum IntrospectionJwt {
     /// It was addressed to the gateway: never forwarded.
     Reject,
+    /// The API knows what it gets, and takes it.
+    Forward,
 }
 
 /// The settings that decide what an answer is worth. Locations of equal profile share cached answers and exchanges in

@@ -29,12 +29,16 @@ fn profile() -> Profile {
     }
 }
 
-fn respond(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Result<Answer, Failure> {
+fn response(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Response {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    interpret(&Response { status, headers, body: Bytes::copy_from_slice(body) }, &profile())
+    Response { status, headers, body: Bytes::copy_from_slice(body) }
+}
+
+fn respond(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Result<Answer, Failure> {
+    interpret(&response(status, fields, body), &profile())
 }
 
 fn raw(body: &str) -> Result<Answer, Failure> {
@@ -52,7 +56,7 @@ fn json_with(members: &str, claims: &str) -> Result<Answer, Failure> {
 }
 
 fn active(jwt: &str, exp: Option<i64>) -> Result<Answer, Failure> {
-    Ok(Answer::Active(Active { jwt: jwt.into(), exp }))
+    Ok(Answer::Active(Active::new(jwt, exp, "")))
 }
 
 fn invalid(why: impl Into<InvalidAnswer>) -> Result<Answer, Failure> {
@@ -209,9 +213,14 @@ fn content_around_the_answer() {
     assert_eq!(padded(MAX_BODY), active(&jwt, None));
     assert_eq!(padded(MAX_BODY + 1), invalid(InvalidAnswer::TooLong));
 
-    for (encoding, ok) in
-        [("identity", true), ("", true), ("Identity, identity", true), ("gzip", false), ("identity, br", false)]
-    {
+    for (encoding, ok) in [
+        ("identity", true),
+        ("", true),
+        ("Identity, identity", true),
+        ("br", false),
+        ("identity, br", false),
+        ("gzip, gzip", false),
+    ] {
         let fields = [("content-type", "application/json"), ("content-encoding", encoding)];
         assert_eq!(respond(200, &fields, object.as_bytes()).is_ok(), ok, "{encoding}");
     }
@@ -242,6 +251,74 @@ fn active_comes_first() {
     let fields = [("content-type", "application/json")];
     let latin1 = respond(200, &fields, b"{\"active\":false,\"x\":\"\xe9\"}");
     assert_eq!(latin1, invalid(JsonError::NotUtf8));
+}
+
+#[test]
+fn gzip() {
+    use std::io::Write as _;
+    let compressed = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let answer = |encoding, body: &[u8]| {
+        respond(200, &[("content-type", "application/jwt"), ("content-encoding", encoding)], body)
+    };
+    let jwt = compact(HEADER, "{}");
+    for encoding in ["gzip", "x-gzip", "GZIP", "identity, gzip"] {
+        assert_eq!(answer(encoding, &compressed(jwt.as_bytes())), active(&jwt, None), "{encoding}");
+    }
+    let whole = compressed(jwt.as_bytes());
+    for broken in [&whole[..whole.len() - 1], &whole[..5], jwt.as_bytes(), b""] {
+        assert_eq!(answer("gzip", broken), invalid(InvalidAnswer::BrokenEncoding));
+    }
+    // a small answer that grows without end
+    let bomb = compressed(&vec![b'a'; 40 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    for bomb in [&bomb[..MAX_BODY.min(bomb.len())], &compressed(&vec![b'a'; MAX_BODY + 1])] {
+        assert_eq!(answer("gzip", bomb), invalid(InvalidAnswer::TooLong));
+    }
+}
+
+#[test]
+fn introspection_jwts_that_may_be_forwarded() {
+    let profile = Profile { introspection_jwt: IntrospectionJwt::Forward, ..profile() };
+    let typed = r#"{"alg":"RS256","typ":"token-introspection+jwt"}"#;
+    for (header, payload, expected) in [
+        (typed, r#"{"token_introspection":{"active":true}}"#, Ok(None)),
+        (typed, r#"{"exp":1,"token_introspection":{"active":true,"exp":7}}"#, Ok(Some(7))),
+        (HEADER, r#"{"active":true,"exp":8}"#, Ok(Some(8))),
+        (typed, r#"{"token_introspection":{"active":false}}"#, Err(STATED)),
+        (typed, r#"{"token_introspection":{"active":"true"}}"#, Err(invalid(InvalidAnswer::ActiveNotBoolean))),
+        (typed, r#"{"token_introspection":{}}"#, Err(invalid(InvalidAnswer::NoActive))),
+        (typed, r#"{"token_introspection":{"active":true,"token_type":"DPoP"}}"#, Err(NOT_BEARER)),
+        (
+            r#"{"alg":"none","typ":"token-introspection+jwt"}"#,
+            r#"{"token_introspection":{"active":true}}"#,
+            Err(invalid(JwtError::NotSigned)),
+        ),
+    ] {
+        let jwt = compact(header, payload);
+        let response = response(200, &[("content-type", "application/token-introspection+jwt")], jwt.as_bytes());
+        let expected = match expected {
+            Ok(exp) => active(&jwt, exp),
+            Err(expected) => expected,
+        };
+        assert_eq!(interpret(&response, &profile), expected, "{payload}");
+    }
+}
+
+/// What requirements and variables are read from: all of the JSON but what is known already.
+#[test]
+fn members_are_kept() {
+    let jwt = compact(HEADER, "{}");
+    let body = format!(r#"{{"active":true,"jwt":"{jwt}","phantom_token":"x.y.z","scope":"read","sub":"jane"}}"#);
+    let body = body.replace("x.y.z", &jwt);
+    let Ok(Answer::Active(active)) = json(&body) else { panic!("not active") };
+    assert_eq!(active.members(), r#"{"scope":"read","sub":"jane"}"#);
+    assert_eq!((active.jwt(), active.authorization()), (jwt.as_str(), format!("Bearer {jwt}").as_str()));
+    let Ok(Answer::Active(active)) = raw(&jwt) else { panic!("not active") };
+    assert_eq!(active.members(), "");
 }
 
 #[test]

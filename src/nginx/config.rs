@@ -12,14 +12,16 @@ use std::time::Duration;
 use ::ngx::ffi as ngx;
 use ngx::{ngx_array_t, ngx_flag_t, ngx_http_complex_value_t, ngx_int_t, ngx_msec_t};
 
-use crate::challenge::Challenge;
+use crate::challenge::{Challenge, Parameters};
 use crate::client;
 use crate::exchange::{Bounds, Policy};
 use crate::key::{KeyMaker, Seed};
+use crate::requirements::Requirements;
 use crate::settings::{
     ClientAuth, ClientAuthMethod, ClientKey, ClientPassword, ClientSettings, Endpoint, EndpointLocation, EndpointUrl,
     Identity, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
 };
+use crate::source::Source;
 
 use super::bindings;
 use super::log::{Level, Log};
@@ -65,6 +67,12 @@ pub struct LocationConf {
     pub(super) scopes: Option<String>,
     pub(super) scope: Vec<String>,
     pub(super) preflight: Option<Preflight>,
+    pub(super) introspection_jwt: Option<IntrospectionJwt>,
+    pub(super) require_scopes: Option<Vec<String>>,
+    pub(super) require_audience: Option<Vec<String>>,
+    pub(super) require_issuer: Option<Vec<String>>,
+    pub(super) sources: Option<Vec<Source>>,
+    pub(super) resource_metadata: Option<String>,
     /// It has what the block around it says, too.
     merged: bool,
     pub(super) settings: Option<LocationSettings>,
@@ -120,6 +128,10 @@ pub struct LocationSettings {
     pub cache_key: *mut ngx_http_complex_value_t,
     /// `phantom_token_cache_bypass`; null where there is none.
     pub cache_bypass: *mut ngx_array_t,
+    /// Where the token may be; `None` for `Authorization` alone.
+    pub sources: Option<Vec<Source>>,
+    /// What an active token must have here.
+    pub requirements: Requirements,
     /// Cache, deadline and limit of this location.
     pub policy: Policy,
     /// What a refused client is told.
@@ -232,6 +244,12 @@ impl LocationConf {
             scopes: None,
             scope: Vec::new(),
             preflight: None,
+            introspection_jwt: None,
+            require_scopes: None,
+            require_audience: None,
+            require_issuer: None,
+            sources: None,
+            resource_metadata: None,
             merged: false,
             settings: None,
         }
@@ -282,6 +300,12 @@ impl LocationConf {
             self.scope.clone_from(&outer.scope);
         }
         option(&mut self.preflight, &outer.preflight);
+        option(&mut self.introspection_jwt, &outer.introspection_jwt);
+        option(&mut self.require_scopes, &outer.require_scopes);
+        option(&mut self.require_audience, &outer.require_audience);
+        option(&mut self.require_issuer, &outer.require_issuer);
+        option(&mut self.sources, &outer.sources);
+        option(&mut self.resource_metadata, &outer.resource_metadata);
         self.merged = true;
     }
 
@@ -335,18 +359,31 @@ impl LocationConf {
             Endpoint::Url(url) => self.asked_by_client(main, url, &endpoint.place, log)?,
             Endpoint::Location(location) => self.asked_by_subrequest(main, location.in_server(server), endpoint, log),
         };
+        let requirements = Requirements {
+            scopes: self.require_scopes.clone().unwrap_or_default(),
+            audiences: self.require_audience.clone().unwrap_or_default(),
+            issuers: self.require_issuer.clone().unwrap_or_default(),
+        };
+        let required_scope = self.require_scopes.as_ref().map(|scopes| scopes.join(" "));
         let scope = match &self.scopes {
             Some(scopes) => Some(scopes.clone()),
-            None if self.scope.is_empty() => None,
+            None if self.scope.is_empty() => required_scope.clone(),
             None => Some(self.scope.join(" ")),
         };
-        let challenge = Challenge::new(self.realm.as_deref().unwrap_or("api"), scope.as_deref())
-            .map_err(|error| format!("the challenge of \"phantom_token on\" in {on} is invalid: {error}"))?;
+        let challenge = Challenge::new(Parameters {
+            realm: self.realm.as_deref().unwrap_or("api"),
+            scope: scope.as_deref(),
+            required_scope: required_scope.as_deref(),
+            resource_metadata: self.resource_metadata.as_deref(),
+        })
+        .map_err(|error| format!("the challenge of \"phantom_token on\" in {on} is invalid: {error}"))?;
         Ok(LocationSettings {
             profile,
             carrier,
             cache_key: self.cache_key,
             cache_bypass: self.cache_bypass,
+            sources: self.sources.clone().filter(|sources| *sources != [Source::Authorization]),
+            requirements,
             policy: Policy {
                 cache: self.cache != 0,
                 bypass: false,
@@ -515,7 +552,7 @@ impl LocationConf {
             client_auth,
             accept: self.accept.clone().unwrap_or_else(|| "application/jwt".into()),
             jwt_members: self.jwt_members.clone().unwrap_or_else(|| vec!["phantom_token".into(), "jwt".into()]),
-            introspection_jwt: IntrospectionJwt::Reject,
+            introspection_jwt: self.introspection_jwt.unwrap_or(IntrospectionJwt::Reject),
             tls,
             ignore_cache_control: self.ignore_cache_control != 0,
             max_ttl: Duration::from_millis(self.cache_max_ttl as u64),

@@ -11,11 +11,13 @@ use ::ngx::ffi as ngx;
 use ngx::{ngx_command_t, ngx_conf_post_t, ngx_conf_t, ngx_msec_t, ngx_str_t};
 
 use crate::bearer::{self, Credential};
-use crate::challenge::Challenge;
+use crate::challenge::{Challenge, Parameters};
 use crate::client_assertion;
 use crate::settings::{
-    ClientAuthMethod, ClientKey, Endpoint, EndpointLocation, EndpointUrl, Secret, SigningAlgorithm, TrustedCertificate,
+    ClientAuthMethod, ClientKey, Endpoint, EndpointLocation, EndpointUrl, IntrospectionJwt, Secret, SigningAlgorithm,
+    TrustedCertificate,
 };
+use crate::source::Source;
 
 use super::advice;
 use super::bindings::NGX_CONF_ERROR;
@@ -80,7 +82,7 @@ const fn bounds(low: isize, high: isize) -> Bounds {
 }
 
 /// The module's command table.
-pub static COMMANDS: EventLoop<[ngx_command_t; 31]> = EventLoop::new([
+pub static COMMANDS: EventLoop<[ngx_command_t; 37]> = EventLoop::new([
     command(c"phantom_token", FLAG, set_enable, offset_of!(LocationConf, enable)),
     command(c"phantom_token_introspection_endpoint", ONE, set_endpoint, 0),
     command(c"phantom_token_client_id", ONE, set_client_id, 0),
@@ -150,6 +152,12 @@ pub static COMMANDS: EventLoop<[ngx_command_t; 31]> = EventLoop::new([
     command(c"phantom_token_scopes", ONE, set_scopes, 0),
     command(c"phantom_token_scope", SOME, set_scope, 0),
     command(c"phantom_token_preflight", ONE, set_preflight, 0),
+    command(c"phantom_token_introspection_jwt", ONE, set_introspection_jwt, 0),
+    command(c"phantom_token_require_scopes", SOME, set_require_scopes, 0),
+    command(c"phantom_token_require_audience", SOME, set_require_audience, 0),
+    command(c"phantom_token_require_issuer", SOME, set_require_issuer, 0),
+    command(c"phantom_token_source", SOME, set_source, 0),
+    command(c"phantom_token_resource_metadata", ONE, set_resource_metadata, 0),
     ngx_command_t::empty(),
 ]);
 
@@ -173,6 +181,20 @@ struct Directive<'a> {
 impl Directive<'_> {
     fn value(&self) -> &str {
         self.arguments[1]
+    }
+
+    /// All of its values, none of them empty or there twice.
+    fn list(&self) -> Result<Vec<String>, Refused> {
+        let values = &self.arguments[1..];
+        for (i, value) in values.iter().enumerate() {
+            if value.is_empty() {
+                return Err(Refused::Value(i + 1, "it is empty".into()));
+            }
+            if values[..i].contains(value) {
+                return Err(Refused::Value(i + 1, "it is named twice".into()));
+            }
+        }
+        Ok(values.iter().map(|value| (*value).to_owned()).collect())
     }
 
     fn set<T>(&self, value: T) -> Set<T> {
@@ -441,18 +463,7 @@ setter!(set_accept, |conf, directive| {
     put(&mut conf.accept, accept.to_owned())
 });
 
-setter!(set_jwt_member, |conf, directive| {
-    let members = &directive.arguments[1..];
-    for (i, member) in members.iter().enumerate() {
-        if member.is_empty() {
-            return Err(Refused::Value(i + 1, "it is empty".into()));
-        }
-        if members[..i].contains(member) {
-            return Err(Refused::Value(i + 1, "it is named twice".into()));
-        }
-    }
-    put(&mut conf.jwt_members, members.iter().map(|member| (*member).to_owned()).collect())
-});
+setter!(set_jwt_member, |conf, directive| { put(&mut conf.jwt_members, directive.list()?) });
 
 setter!(set_ssl_trusted_certificate, |conf, directive| {
     let path = directive.value();
@@ -472,13 +483,14 @@ setter!(set_ssl_name, |conf, directive| {
 
 setter!(set_realm, |conf, directive| {
     let realm = directive.value();
-    Challenge::new(realm, None).map_err(|error| Refused::Value(1, error.to_string()))?;
+    Challenge::new(Parameters { realm, ..Parameters::default() })
+        .map_err(|error| Refused::Value(1, error.to_string()))?;
     put(&mut conf.realm, realm.to_owned())
 });
 
 setter!(set_scopes, |conf, directive| {
     let scopes = directive.value();
-    Challenge::new("", Some(scopes)).map_err(|error| Refused::Value(1, error.to_string()))?;
+    check_scope(directive, 1)?;
     put(&mut conf.scopes, scopes.to_owned())
 });
 
@@ -487,10 +499,60 @@ setter!(set_scope, |conf, directive| {
         if scope.contains(' ') {
             return Err(Refused::Value(i, "it is more than one scope; use \"phantom_token_scopes\"".into()));
         }
-        Challenge::new("", Some(scope)).map_err(|error| Refused::Value(i, error.to_string()))?;
+        check_scope(directive, i)?;
         conf.scope.push((*scope).to_owned());
     }
     Ok(())
+});
+
+/// Whether the n-th argument can be `scope` in a challenge.
+fn check_scope(directive: &Directive<'_>, n: usize) -> Result<(), Refused> {
+    let parameters = Parameters { scope: Some(directive.arguments[n]), ..Parameters::default() };
+    Challenge::new(parameters).map(drop).map_err(|error| Refused::Value(n, error.to_string()))
+}
+
+setter!(set_require_scopes, |conf, directive| {
+    for (i, scope) in directive.arguments.iter().enumerate().skip(1) {
+        if scope.contains(' ') {
+            return Err(Refused::Value(i, "it is more than one scope; make each an argument".into()));
+        }
+        check_scope(directive, i)?;
+    }
+    put(&mut conf.require_scopes, directive.list()?)
+});
+
+setter!(set_require_audience, |conf, directive| { put(&mut conf.require_audience, directive.list()?) });
+
+setter!(set_require_issuer, |conf, directive| { put(&mut conf.require_issuer, directive.list()?) });
+
+setter!(set_source, |conf, directive| {
+    let mut sources = Vec::new();
+    for (i, argument) in directive.arguments.iter().enumerate().skip(1) {
+        let source = Source::parse(argument).map_err(|error| Refused::Value(i, error.into()))?;
+        if sources.contains(&source) {
+            return Err(Refused::Value(i, "it is named twice".into()));
+        }
+        sources.push(source);
+    }
+    put(&mut conf.sources, sources)
+});
+
+setter!(set_resource_metadata, |conf, directive| {
+    let text = directive.value();
+    let is_url = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if !is_url || text.bytes().any(|b| !b.is_ascii_graphic() || b"\"\\".contains(&b)) {
+        return Err(Refused::Value(1, "it is no \"http://\" or \"https://\" URL".into()));
+    }
+    put(&mut conf.resource_metadata, text.to_owned())
+});
+
+setter!(set_introspection_jwt, |conf, directive| {
+    let treatment = match directive.value() {
+        "reject" => IntrospectionJwt::Reject,
+        "forward" => IntrospectionJwt::Forward,
+        _ => return Err(Refused::Value(1, "it is neither \"reject\" nor \"forward\"".into())),
+    };
+    put(&mut conf.introspection_jwt, treatment)
 });
 
 setter!(set_preflight, |conf, directive| {

@@ -3,20 +3,25 @@
 //! The access-phase handler, top to bottom: off → declined; waiting → again; decided → carried out; else the credential
 //! is read, the cache looked at, and the request parked if the authorization server has to be asked.
 
+use std::sync::Arc;
+
 use ::ngx::ffi as ngx;
 use ngx::{ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_uint_t};
 
 use crate::bearer::{self, Credential};
 use crate::challenge::Refusal;
+use crate::claims::Claims;
 use crate::exchange::{Outcome, Policy};
-use crate::introspection::{Failure, Inactive};
+use crate::introspection::{Active, Failure, Inactive};
 use crate::outcome::{CacheStatus, TokenStatus};
+use crate::requirements::Unmet;
+use crate::source::{self, Presented, Source};
 
 use super::config::{Carrier, LocationSettings, Preflight};
 use super::log::{Level, guard, log};
 use super::pending::{self, Context, State};
 use super::record::{Record, Verdict};
-use super::request::{OutOfMemory, Request, static_str};
+use super::request::{OutOfMemory, Request, bytes_of, static_str};
 use super::subrequest;
 use super::worker_process::{self, Waiting};
 
@@ -49,7 +54,7 @@ fn access(r: Request) -> Result<ngx_int_t, OutOfMemory> {
 
 fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, OutOfMemory> {
     let record = record_of(r)?;
-    if location.preflight != Preflight::Authenticate && is_preflight(r) {
+    if location.preflight != Preflight::Authenticate && is_preflight(r, location) {
         record.status = Some(TokenStatus::Preflight);
         if location.preflight == Preflight::Forward {
             return Ok(DECLINED);
@@ -57,17 +62,19 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
         r.clear_challenges();
         return Ok(NO_CONTENT);
     }
-    // The credential is the client's own even where an earlier pass has replaced the header.
-    let original = record.original;
-    let token = match bearer::credential(Some(original.as_bytes())) {
-        Credential::Token(token) => token,
-        Credential::Absent => {
+    let token = match credential(r, location, record) {
+        Presented::One(Credential::Token(token)) => token,
+        Presented::One(Credential::Absent) => {
             log!(r.log(), Info, "no access token");
             return refuse(r, location, record, TokenStatus::Absent, Refusal::Absent);
         }
-        Credential::Malformed => {
+        Presented::One(Credential::Malformed) => {
             log!(r.log(), Info, "malformed access token");
             return refuse(r, location, record, TokenStatus::Malformed, Refusal::Malformed);
+        }
+        Presented::Different => {
+            log!(r.log(), Info, "different access tokens in one request");
+            return refuse(r, location, record, TokenStatus::Malformed, Refusal::InvalidRequest);
         }
     };
     let cache_key = if location.cache_key.is_null() {
@@ -88,9 +95,9 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
     // SAFETY: the location is the request's.
     let bypass = !location.cache_bypass.is_null() && unsafe { r.is_any_set(location.cache_bypass) }?;
     if location.policy.cache && !bypass {
-        match worker_process::lookup(&key, now, |jwt| r.copy(&[b"Bearer ", jwt.as_bytes()])) {
-            Some(Ok(value)) => {
-                record.forward(value?);
+        match worker_process::lookup(&key, now) {
+            Some(Ok(active)) => {
+                record.activate(active);
                 record.decided_from_cache();
                 return carry_out(r, location, record);
             }
@@ -155,10 +162,40 @@ fn create_record(r: Request) -> Result<&'static mut Record, OutOfMemory> {
     Record::create(r, original)
 }
 
+/// What the client presents in this location's sources. It is the client's own even where an earlier pass has replaced
+/// or removed it.
+fn credential(r: Request, location: &'static LocationSettings, record: &Record) -> Presented<'static> {
+    // SAFETY: used in this pass of the request only, as all that comes of it.
+    let original = unsafe { bytes_of(record.original) };
+    let Some(sources) = &location.sources else {
+        return Presented::One(bearer::credential(Some(original)));
+    };
+    source::choose(sources.iter().flat_map(|source| match source {
+        Source::Authorization => vec![bearer::credential(Some(original))],
+        other => {
+            // SAFETY: as above.
+            let taken = record.taken(other).map(|token| unsafe { bytes_of(token) });
+            let taken: Vec<_> = taken.map(source::credential).collect();
+            if taken.is_empty() { presented(r, other).map(source::credential).collect() } else { taken }
+        }
+    }))
+}
+
+/// The values that a source other than `Authorization` presents now.
+fn presented(r: Request, source: &'static Source) -> impl Iterator<Item = &'static [u8]> {
+    r.header_lines(source.header()).into_iter().flat_map(move |line| {
+        // SAFETY: the header belongs to the live request.
+        let line = unsafe { line.as_ref() }.value;
+        // SAFETY: used in this pass of the request only.
+        source.values(unsafe { bytes_of(line) })
+    })
+}
+
 /// Fetch, "CORS-preflight request"; one that carries a credential or a body is none.
-fn is_preflight(r: Request) -> bool {
+fn is_preflight(r: Request, location: &'static LocationSettings) -> bool {
     r.method() == ngx::NGX_HTTP_OPTIONS as ngx_uint_t
         && r.authorization().is_none()
+        && location.sources.iter().flatten().all(|source| presented(r, source).next().is_none())
         && !r.has_body()
         && r.has_header(b"origin")
         && r.has_header(b"access-control-request-method")
@@ -167,7 +204,7 @@ fn is_preflight(r: Request) -> bool {
 /// Writes the outcome of an exchange into the record of a request that waited for it.
 pub fn settle(r: Request, record: &mut Record, outcome: &Outcome, first: bool) -> Result<(), OutOfMemory> {
     match outcome {
-        Outcome::Forward(active) => record.forward(r.copy(&[b"Bearer ", active.jwt.as_bytes()])?),
+        Outcome::Forward(active) => record.activate(Arc::clone(active)),
         Outcome::Refuse(reason) => {
             report_inactive(r, record, *reason, first);
             record.refuse(TokenStatus::Inactive, Refusal::Inactive, None);
@@ -225,34 +262,99 @@ fn refuse(
 fn carry_out(r: Request, location: &'static LocationSettings, record: &mut Record) -> Result<ngx_int_t, OutOfMemory> {
     record.clear_refusal_headers();
     match record.verdict {
-        Verdict::Forward(value) => {
-            if let Some(mut header) = r.authorization() {
-                // SAFETY: the header belongs to the live request, and nothing else refers to it now.
-                unsafe { header.as_mut() }.value = value;
-            }
-            // A `set $x $http_authorization` in the rewrite phase has cached the client's value.
-            r.invalidate_variable(r.main_conf().http_authorization);
-            r.clear_challenges();
-            Ok(OK)
-        }
-        Verdict::Refuse { refusal, retry_after } => {
-            match location.challenge.header(refusal) {
-                Some(challenge) => {
-                    let header = r.add_response_header(static_str("WWW-Authenticate"), static_str(challenge))?;
-                    r.set_www_authenticate(header);
-                    record.refusal_headers[0] = Some(header);
+        Verdict::Active => {
+            let Some(active) = record.answer.clone() else { return Ok(INTERNAL_SERVER_ERROR) };
+            match unmet(location, &active) {
+                None => forward(r, location, record, &active),
+                Some(unmet) => {
+                    let fingerprint = || r.main_conf().seed.fingerprint(record.token().as_bytes());
+                    log!(r.log(), Info, "token {} is refused here: its {}", fingerprint(), unmet.as_str());
+                    record.status = Some(TokenStatus::Forbidden);
+                    turn_away(r, location, record, unmet.refusal(), None)
                 }
-                // Not for the client to mend: another method's challenge would ask it to try again.
-                None => r.clear_challenges(),
             }
-            if let Some(seconds) = retry_after {
-                let value = r.copy(&[seconds.to_string().as_bytes()])?;
-                record.refusal_headers[1] = Some(r.add_response_header(static_str("Retry-After"), value)?);
-            }
-            let status = refusal.status();
-            Context::refused(r, record, status.into(), refusal.body())?;
-            Ok(status as ngx_int_t)
         }
+        Verdict::Refuse { refusal, retry_after } => turn_away(r, location, record, refusal, retry_after),
         Verdict::Open => Ok(INTERNAL_SERVER_ERROR),
     }
+}
+
+/// What this location asks for and the token lacks.
+fn unmet(location: &LocationSettings, active: &Active) -> Option<Unmet> {
+    if location.requirements.is_empty() {
+        return None;
+    }
+    location.requirements.check(&Claims::of(active)).err()
+}
+
+/// Lets the request go on, with the JWT in the token's place.
+fn forward(
+    r: Request,
+    location: &'static LocationSettings,
+    record: &mut Record,
+    active: &Active,
+) -> Result<ngx_int_t, OutOfMemory> {
+    record.status = Some(TokenStatus::Active);
+    for source in location.sources.iter().flatten().filter(|source| **source != Source::Authorization) {
+        take_out(r, record, source)?;
+    }
+    // The answer, and with it the text, is the record's: both live as long as the request.
+    let value = ngx_str_t { len: active.authorization().len(), data: active.authorization().as_ptr().cast_mut() };
+    match r.authorization() {
+        // SAFETY: the header belongs to the live request, and nothing else refers to it now.
+        Some(mut header) => unsafe { header.as_mut() }.value = value,
+        None => r.add_authorization(value)?,
+    }
+    // A `set $x $http_authorization` in the rewrite phase has cached the client's value.
+    r.invalidate_variable(r.main_conf().http_authorization);
+    r.clear_challenges();
+    Ok(OK)
+}
+
+/// Removes a token from what goes upstream.
+fn take_out(r: Request, record: &mut Record, source: &'static Source) -> Result<(), OutOfMemory> {
+    for mut header in r.header_lines(source.header()) {
+        // SAFETY: the header belongs to the live request.
+        let line = unsafe { header.as_ref() }.value;
+        let mut found = false;
+        for value in source.values(line.as_bytes()) {
+            found = true;
+            record.take(source, ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() });
+        }
+        if !found {
+            continue;
+        }
+        match source.strip(line.as_bytes()) {
+            // SAFETY: as above.
+            Some(rest) => unsafe { header.as_mut() }.value = r.copy(&[&rest])?,
+            None => r.remove_header(header)?,
+        }
+    }
+    Ok(())
+}
+
+/// Refuses the request in this location.
+fn turn_away(
+    r: Request,
+    location: &'static LocationSettings,
+    record: &mut Record,
+    refusal: Refusal,
+    retry_after: Option<u32>,
+) -> Result<ngx_int_t, OutOfMemory> {
+    match location.challenge.header(refusal) {
+        Some(challenge) => {
+            let header = r.add_response_header(static_str("WWW-Authenticate"), static_str(challenge))?;
+            r.set_www_authenticate(header);
+            record.refusal_headers[0] = Some(header);
+        }
+        // Not for the client to mend: another method's challenge would ask it to try again.
+        None => r.clear_challenges(),
+    }
+    if let Some(seconds) = retry_after {
+        let value = r.copy(&[seconds.to_string().as_bytes()])?;
+        record.refusal_headers[1] = Some(r.add_response_header(static_str("Retry-After"), value)?);
+    }
+    let status = refusal.status();
+    Context::refused(r, record, status.into(), refusal.body())?;
+    Ok(status as ngx_int_t)
 }

@@ -6,13 +6,16 @@
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use ::ngx::ffi as ngx;
 use ngx::{ngx_str_t, ngx_table_elt_t};
 
 use crate::challenge::Refusal;
+use crate::introspection::Active;
 use crate::key::Key;
 use crate::outcome::{CacheStatus, TokenStatus};
+use crate::source::Source;
 
 use super::log::guard;
 use super::pending::{self, Context};
@@ -23,8 +26,8 @@ use super::request::{OutOfMemory, Request};
 pub enum Verdict {
     /// Nothing yet.
     Open,
-    /// The request goes on with this `Authorization` value.
-    Forward(ngx_str_t),
+    /// The token is active; locations may ask for more. The answer is [`Record::answer`].
+    Active,
     /// The request is refused.
     Refuse {
         /// How.
@@ -34,13 +37,18 @@ pub enum Verdict {
     },
 }
 
-/// See the module's description. In the request's pool; plain data and pointers into the same pool.
-#[derive(Clone, Copy)]
+/// See the module's description. In the request's pool; what it holds beyond that is dropped with it.
 pub struct Record {
     /// The `Authorization` header's value as it came.
     pub original: ngx_str_t,
-    /// The token in it.
+    /// The token the client sent.
     token: ngx_str_t,
+    /// What the endpoint said of it, if that is active.
+    pub answer: Option<Arc<Active>>,
+    /// Answers of earlier passes: a header or a variable may refer to them.
+    earlier: Vec<Arc<Active>>,
+    /// Tokens that have been taken out of the request, and where they were.
+    taken: Vec<(&'static Source, ngx_str_t)>,
     /// What the verdict is about, once a token was looked at.
     pub key: Option<Key>,
     /// What was decided about `key`.
@@ -72,6 +80,9 @@ impl Record {
             record.write(Self {
                 original,
                 token: ngx_str_t::empty(),
+                answer: None,
+                earlier: Vec::new(),
+                taken: Vec::new(),
                 key: None,
                 verdict: Verdict::Open,
                 status: None,
@@ -114,10 +125,21 @@ impl Record {
         std::str::from_utf8(self.token.as_bytes()).unwrap_or_default()
     }
 
-    /// The request goes on with this `Authorization` value.
-    pub fn forward(&mut self, value: ngx_str_t) {
-        self.verdict = Verdict::Forward(value);
+    /// The token is active.
+    pub fn activate(&mut self, answer: Arc<Active>) {
+        self.earlier.extend(self.answer.replace(answer));
+        self.verdict = Verdict::Active;
         self.status = Some(TokenStatus::Active);
+    }
+
+    /// Remembers a token that is taken out of the request.
+    pub fn take(&mut self, source: &'static Source, token: ngx_str_t) {
+        self.taken.push((source, token));
+    }
+
+    /// The token that was taken from this source.
+    pub fn taken(&self, source: &Source) -> impl Iterator<Item = ngx_str_t> {
+        self.taken.iter().filter(move |(from, _)| *from == source).map(|(_, token)| *token)
     }
 
     /// The request is refused.
@@ -154,5 +176,7 @@ unsafe extern "C" fn on_pool_destroyed(data: *mut c_void) {
         if let Some(parked) = parked {
             pending::abandon(parked);
         }
+        // SAFETY: as above; a pool runs its cleanups once, and nothing refers to the record afterwards.
+        unsafe { data.cast::<Record>().drop_in_place() };
     });
 }

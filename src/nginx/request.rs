@@ -132,6 +132,48 @@ impl Request {
         })
     }
 
+    /// The lines of a header, given in lower case.
+    pub fn header_lines(self, lowcase_name: &str) -> Vec<NonNull<ngx_table_elt_t>> {
+        // SAFETY: the list belongs to the live request and is not changed while it is walked.
+        unsafe { list_elements(&self.raw().headers_in.headers) }
+            .filter(|header| {
+                // SAFETY: elements of the list are initialised headers.
+                let key = unsafe { (**header).key };
+                key.as_bytes().eq_ignore_ascii_case(lowcase_name.as_bytes())
+            })
+            .filter_map(NonNull::new)
+            .collect()
+    }
+
+    /// Takes a header out of those that go upstream. Who else refers to it finds it empty.
+    pub fn remove_header(self, header: NonNull<ngx_table_elt_t>) -> Result<(), OutOfMemory> {
+        // SAFETY: the header is an element of the live request's list.
+        unsafe { (*header.as_ptr()).value = ngx_str_t::empty() };
+        // SAFETY: the list belongs to the live request, and nothing else walks it now.
+        unsafe { remove_element(&raw mut (*self.as_ptr()).headers_in.headers, header.as_ptr(), self.pool()) }
+    }
+
+    /// Adds the `Authorization` header to a request that has none.
+    pub fn add_authorization(self, value: ngx_str_t) -> Result<(), OutOfMemory> {
+        const NAME: &str = "Authorization";
+        const LOWCASE: &str = "authorization";
+        // SAFETY: the list belongs to the live request.
+        let header = unsafe { ngx::ngx_list_push(&raw mut (*self.as_ptr()).headers_in.headers) };
+        let header = NonNull::new(header.cast::<ngx_table_elt_t>()).ok_or(OutOfMemory)?;
+        // SAFETY: every field of a header may be zero.
+        let mut element: ngx_table_elt_t = unsafe { std::mem::zeroed() };
+        element.key = static_str(NAME);
+        element.lowcase_key = LOWCASE.as_ptr().cast_mut();
+        // SAFETY: NGINX only reads the bytes.
+        element.hash = unsafe { ngx::ngx_hash_key(element.lowcase_key, LOWCASE.len()) };
+        element.value = value;
+        // SAFETY: `ngx_list_push` returned room for one element.
+        unsafe { header.write(element) };
+        // SAFETY: the request is live, and the header in its list.
+        unsafe { (*self.as_ptr()).headers_in.authorization = header.as_ptr() };
+        Ok(())
+    }
+
     /// Copies the concatenation of `parts` into the request's pool.
     pub fn copy(self, parts: &[&[u8]]) -> Result<ngx_str_t, OutOfMemory> {
         let len = parts.iter().map(|part| part.len()).sum();
@@ -280,6 +322,93 @@ pub unsafe fn list_elements(list: *const ngx::ngx_list_t) -> impl Iterator<Item 
         }
         None
     })
+}
+
+/// Takes an element out of a list without moving another, for others are pointed to: its part ends before it, and what
+/// comes after it becomes a part of its own. No part but an only one is left empty, which NGINX's own loops rely on.
+///
+/// # Safety
+///
+/// `list` must be a valid list whose memory is in `pool`, and nothing must be walking it.
+unsafe fn remove_element(
+    list: *mut ngx::ngx_list_t,
+    element: *mut ngx_table_elt_t,
+    pool: *mut ngx::ngx_pool_t,
+) -> Result<(), OutOfMemory> {
+    // SAFETY: the list is valid by the caller's promise; so is each part reached from it below.
+    let list = unsafe { &mut *list };
+    let first: *mut ngx::ngx_list_part_t = &raw mut list.part;
+    let mut before: *mut ngx::ngx_list_part_t = ptr::null_mut();
+    let mut place = first;
+    while !place.is_null() {
+        // SAFETY: parts are linked until null.
+        let part = unsafe { &mut *place };
+        let start = part.elts.cast::<ngx_table_elt_t>();
+        let Some(i) = (0..part.nelts).find(|i| start.wrapping_add(*i) == element) else {
+            before = place;
+            place = part.next;
+            continue;
+        };
+        if i + 1 == part.nelts {
+            part.nelts -= 1;
+        } else if i == 0 {
+            part.elts = start.wrapping_add(1).cast();
+            part.nelts -= 1;
+            if list.last == place {
+                list.nalloc -= 1;
+            }
+        } else {
+            // SAFETY: the pool is the list's.
+            let rest = unsafe { ngx::ngx_palloc(pool, size_of::<ngx::ngx_list_part_t>()) };
+            let rest = rest.cast::<ngx::ngx_list_part_t>();
+            if rest.is_null() {
+                return Err(OutOfMemory);
+            }
+            let elts = start.wrapping_add(i + 1).cast();
+            // SAFETY: there is room for a part.
+            unsafe { rest.write(ngx::ngx_list_part_t { elts, nelts: part.nelts - i - 1, next: part.next }) };
+            part.nelts = i;
+            part.next = rest;
+            if list.last == place {
+                list.last = rest;
+                list.nalloc -= i + 1;
+            }
+        }
+        if part.nelts == 0 {
+            if !before.is_null() {
+                // SAFETY: a part reached before.
+                unsafe { (*before).next = part.next };
+                if list.last == place {
+                    // Its room is not known any longer: as if there were none.
+                    list.last = before;
+                    // SAFETY: as above.
+                    list.nalloc = unsafe { (*before).nelts };
+                }
+            } else if !part.next.is_null() {
+                let next = part.next;
+                // SAFETY: parts are linked until null.
+                *part = unsafe { *next };
+                if list.last == next {
+                    list.last = first;
+                }
+            }
+        }
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// The bytes of a string that belongs to a live request.
+///
+/// # Safety
+///
+/// They must not be used when the request is gone.
+pub unsafe fn bytes_of(text: ngx_str_t) -> &'static [u8] {
+    if text.len == 0 {
+        return b"";
+    }
+    // SAFETY: a string of NGINX's has `len` bytes at `data`, which live as long as the request.
+    unsafe { std::slice::from_raw_parts(text.data, text.len) }
 }
 
 /// A string that lives as long as the program.

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::cache::Now;
 use crate::exchange::{Begun, Exchange, Outcome, Policy};
 use crate::flight::{FlightId, WaiterId};
-use crate::introspection::{Failure, Inactive};
+use crate::introspection::{Active, Failure, Inactive};
 use crate::key::Key;
 use crate::settings::ClientSettings;
 use crate::worker::{self, Completion, Job, JobControl, Worker};
@@ -125,11 +125,11 @@ pub fn stop() {
     }
 }
 
-/// What the cache says of a token; `hit` is called with the JWT.
-pub fn lookup<R>(key: &Key, now: Now, hit: impl FnOnce(&str) -> R) -> Option<Result<R, Inactive>> {
+/// What the cache says of a token.
+pub fn lookup(key: &Key, now: Now) -> Option<Result<Arc<Active>, Inactive>> {
     let mut state = STATE.borrow_mut();
     match state.as_mut()?.exchange.lookup(key, now)? {
-        Begun::Hit(active) => Some(Ok(hit(&active.jwt))),
+        Begun::Hit(active) => Some(Ok(Arc::clone(active))),
         Begun::Refused(reason) => Some(Err(reason)),
         Begun::Wait { .. } | Begun::Ask(_) | Begun::Full => None,
     }

@@ -1,0 +1,105 @@
+//! `$phantom_token_claim_NAME`: from the answer, safe in headers, and nobody else's.
+
+use super::support::gateway::{PROTECT, bare};
+use super::support::http::Client;
+use super::support::{Api, Echo, Idp, Shape, TokenSpec, http};
+
+const HEADERS: &str = "proxy_set_header X-Sub $phantom_token_claim_sub; proxy_set_header X-Groups $phantom_token_claim_groups; \
+     proxy_set_header X-Level $phantom_token_claim_level; proxy_set_header X-User $phantom_token_claim_username; \
+     proxy_set_header X-Evil $phantom_token_claim_evil; proxy_set_header X-None $phantom_token_claim_none;";
+
+#[test]
+fn to_the_api() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api).server(&format!("location / {{ {PROTECT} {HEADERS} proxy_pass @api@; }}")).start();
+    let token = idp.issue_token(
+        TokenSpec::new()
+            .subject("jane")
+            .claim("groups", serde_json::json!(["a", "b"]))
+            .claim("level", 7)
+            .claim("userName", "Zoë")
+            .claim("evil", "x\r\nX-Admin: 1\0"),
+    );
+    for _ in ["asked", "cached"] {
+        let headers = [("Authorization", token.bearer()), ("X-Sub", "root".to_owned()), ("X-None", "1".to_owned())];
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let echo = Echo::of(&http::get(nginx.addr(), "/", &headers));
+        for (name, expected) in [
+            ("X-Sub", Some("jane")),
+            ("X-Groups", Some(r#"["a","b"]"#)),
+            ("X-Level", Some("7")),
+            ("X-User", Some("Zoë")),
+            ("X-Evil", Some(r#""x\r\nX-Admin: 1\u0000""#)),
+            ("X-Admin", None),
+            ("X-None", None),
+        ] {
+            assert_eq!(echo.all(name), expected.into_iter().collect::<Vec<_>>(), "{name}");
+        }
+    }
+    nginx.finish();
+}
+
+/// On one connection: a claim of one request is not seen in the next, with another token, none, or a refused one.
+#[test]
+fn never_of_an_earlier_request() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .workers(1)
+        .server(
+            "add_header X-Sub $phantom_token_claim_sub always; add_header X-Admin $phantom_token_claim_admin always;",
+        )
+        .server(&format!("location / {{ {PROTECT} proxy_pass @api@; }}"))
+        .server("location /open { proxy_pass @api@; }")
+        .start();
+    let admin = idp.issue_token(TokenSpec::new().subject("root").claim("admin", true));
+    let user = idp.issue_token(TokenSpec::new().subject("jane"));
+    let revoked = idp.issue_token(TokenSpec::new().subject("joe"));
+    idp.revoke(&revoked.opaque);
+    let mut client = Client::connect(nginx.addr());
+    for (path, token, sub, is_admin) in [
+        ("/", Some(&admin), Some("root"), Some("true")),
+        ("/", Some(&user), Some("jane"), None),
+        ("/", Some(&admin), Some("root"), Some("true")),
+        ("/", None, None, None),
+        ("/", Some(&admin), Some("root"), Some("true")),
+        ("/", Some(&revoked), None, None),
+        ("/open", Some(&admin), None, None),
+        ("/", Some(&user), Some("jane"), None),
+    ] {
+        let bearer = token.map(super::support::Token::bearer);
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+        let response = client.request("GET", path, &headers, b"");
+        assert_eq!((response.header("X-Sub"), response.header("X-Admin")), (sub, is_admin), "{path}");
+    }
+    nginx.finish();
+}
+
+/// In the access log, of refused requests too where the token is active; and behind the access phase in a limit.
+#[test]
+fn logs_and_limits() {
+    let (idp, api) = (Idp::builder().shape(Shape::CurityProcedure).start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .http("log_format who '$status sub=$phantom_token_claim_sub'; limit_req_zone $phantom_token_claim_sub zone=user:1m rate=1r/m;")
+        .server("access_log @dir@/who.log who; limit_req_status 429;")
+        .server(&format!("location /admin {{ {PROTECT} phantom_token_require_scopes admin; proxy_pass @api@; }}"))
+        .server(&format!("location / {{ {PROTECT} try_files /.none @by_user; }}"))
+        .server(&format!("location @by_user {{ {PROTECT} limit_req zone=user; proxy_pass @api@; }}"))
+        .allow_log("limiting requests")
+        .start();
+    let spec = |name: &str| TokenSpec::new().subject(name).scope("read").member("sub", name);
+    let (jane, joe) = (idp.issue_token(spec("jane")), idp.issue_token(spec("joe")));
+    let other = idp.issue_token(spec("jane"));
+    let status = |path, token: &super::support::Token| {
+        http::get(nginx.addr(), path, &[("Authorization", &token.bearer())]).status
+    };
+    assert_eq!(
+        [status("/", &jane), status("/", &other), status("/", &joe), status("/admin", &joe)],
+        [200, 429, 200, 403]
+    );
+    super::support::wait::until("four lines", || {
+        let log = std::fs::read_to_string(nginx.dir().join("who.log")).unwrap_or_default();
+        log.lines().filter(|line| line.contains("sub=j")).collect::<Vec<_>>()
+            == ["200 sub=jane", "429 sub=jane", "200 sub=joe", "403 sub=joe"]
+    });
+    nginx.finish();
+}

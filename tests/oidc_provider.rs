@@ -15,6 +15,7 @@ use support::{Api, Echo, Nginx, http};
 struct OidcProvider {
     process: Child,
     addr: SocketAddr,
+    ready: serde_json::Value,
 }
 
 impl OidcProvider {
@@ -36,7 +37,7 @@ impl OidcProvider {
         BufReader::new(stdout).read_line(&mut line).expect("its first line");
         let ready: serde_json::Value = serde_json::from_str(&line).expect("a line with the port");
         let port = ready["port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
-        Self { process, addr: (Ipv4Addr::LOCALHOST, port).into() }
+        Self { process, addr: (Ipv4Addr::LOCALHOST, port).into(), ready }
     }
 
     fn url(&self) -> String {
@@ -165,6 +166,158 @@ fn a_jwt_introspection_response_is_looked_into_and_not_forwarded() {
     let inactive = call(&nginx, "unknown");
     assert_eq!((inactive.status, inactive.header("X-Status")), (401, Some("INACTIVE")));
     assert_eq!(api.request_count(), 0);
+    nginx.finish();
+}
+
+/// One location with these directives, without those of `gateway`.
+fn gateway_with(endpoint: &str, api: &Api, directives: &str, files: &[(&str, &str)]) -> Nginx {
+    let mut builder = Nginx::builder().workers(1).var("api", api.url()).server(&format!(
+        "location / {{ phantom_token on; phantom_token_introspection_endpoint {endpoint}; \
+         phantom_token_ignore_cache_control on; {directives} proxy_pass @api@; }}"
+    ));
+    for (name, content) in files {
+        builder = builder.file(name, *content);
+    }
+    builder.start()
+}
+
+#[test]
+fn client_secret_post() {
+    let (provider, api) = (OidcProvider::start(&["--add-jwt"]), Api::start());
+    let directives = "phantom_token_client_id post-gateway; phantom_token_client_secret post-gateway-secret;";
+    let token = provider.token();
+    let nginx = gateway_with(
+        &provider.url(),
+        &api,
+        &format!("{directives} phantom_token_client_auth client_secret_post;"),
+        &[],
+    );
+    assert_eq!(Echo::of(&call(&nginx, &token)).jwt().expect("a JWT").1["client_id"], "app");
+    nginx.finish();
+    let nginx = gateway_with(&provider.url(), &api, &directives.replace("-secret;", "-other;"), &[]);
+    assert_eq!(call(&nginx, &token).status, 502);
+    nginx.finish();
+}
+
+#[test]
+fn private_key_jwt() {
+    let folder = std::env::temp_dir().join(format!("phantom-token-keys-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for keys");
+    let rsa = include_str!("../src/client_assertion/rsa.pem").to_owned();
+    let pem = |algorithm| rcgen::KeyPair::generate_for(algorithm).expect("a key").serialize_pem();
+    let keys = [
+        ("ES256", pem(&rcgen::PKCS_ECDSA_P256_SHA256), ""),
+        ("EdDSA", include_str!("../src/client_assertion/ed25519.pem").to_owned(), ""),
+        ("RS256", rsa.clone(), ""),
+        ("PS256", rsa, "alg=PS256"),
+    ];
+    let mut arguments = vec!["--add-jwt".to_owned()];
+    for (algorithm, pem, _) in &keys {
+        let path = folder.join(algorithm);
+        std::fs::write(&path, pem).expect("write a key");
+        arguments.extend(["--key".to_owned(), (*algorithm).to_owned(), path.display().to_string()]);
+    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let (provider, api) = (OidcProvider::start(&arguments), Api::start());
+    for (algorithm, pem, choice) in &keys {
+        let directives = format!(
+            "phantom_token_client_auth private_key_jwt; phantom_token_client_id {algorithm}-gateway; \
+             phantom_token_client_key @dir@/key.pem g1 {choice};"
+        );
+        let nginx = gateway_with(&provider.url(), &api, &directives, &[("key.pem", pem)]);
+        // the server takes an assertion only once
+        for token in [provider.token(), provider.token()] {
+            let response = call(&nginx, &token);
+            assert_eq!(response.status, 200, "{algorithm}: {}", nginx.error_log());
+            assert_eq!(Echo::of(&response).jwt().expect("a JWT").1["client_id"], "app", "{algorithm}");
+        }
+        nginx.finish();
+    }
+    // another key than the server knows
+    let directives = "phantom_token_client_auth private_key_jwt; phantom_token_client_id ES256-gateway; \
+                      phantom_token_client_key @dir@/key.pem g1;";
+    let nginx = gateway_with(&provider.url(), &api, directives, &[("key.pem", &pem(&rcgen::PKCS_ECDSA_P256_SHA256))]);
+    assert_eq!(call(&nginx, &provider.token()).status, 502);
+    assert!(nginx.wait_for_log("client credentials").contains("invalid_client"));
+    nginx.finish();
+    std::fs::remove_dir_all(&folder).expect("remove the keys");
+}
+
+#[test]
+fn tls_client_auth() {
+    let folder = std::env::temp_dir().join(format!("phantom-token-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for certificates");
+    let authority = Authority::new();
+    let (server, server_key) = authority.issue("127.0.0.1", &["127.0.0.1"]);
+    for (name, content) in [("server.pem", &server), ("server.key", &server_key), ("ca.pem", &authority.pem)] {
+        std::fs::write(folder.join(name), content).expect("write a certificate");
+    }
+    let arguments = ["--add-jwt", "--tls", &folder.display().to_string()];
+    let (provider, api) = (OidcProvider::start(&arguments), Api::start());
+    let token = provider.ready["token"].as_str().expect("a token");
+    let endpoint = provider.url().replace("http://", "https://");
+    let directives = "phantom_token_client_auth tls_client_auth; phantom_token_client_id tls-gateway; \
+                      phantom_token_ssl_trusted_certificate @dir@/ca.pem; \
+                      phantom_token_ssl_certificate @dir@/client.pem; phantom_token_ssl_certificate_key @dir@/client.key;";
+    let gateway = |authority: &Authority, subject, ca: &str| {
+        let (certificate, key) = authority.issue(subject, &[]);
+        gateway_with(&endpoint, &api, directives, &[("ca.pem", ca), ("client.pem", &certificate), ("client.key", &key)])
+    };
+    let nginx = gateway(&authority, "gateway", &authority.pem);
+    let response = call(&nginx, token);
+    assert_eq!(response.status, 200, "{}", nginx.error_log());
+    assert_eq!(Echo::of(&response).jwt().expect("a JWT").1["client_id"], "app");
+    nginx.finish();
+    // another subject, and a CA that the server does not know
+    for (issuer, subject) in [(&authority, "other"), (&Authority::new(), "gateway")] {
+        let nginx = gateway(issuer, subject, &authority.pem);
+        assert_eq!(call(&nginx, token).status, 502, "{subject}");
+        nginx.finish();
+    }
+    std::fs::remove_dir_all(&folder).expect("remove the certificates");
+}
+
+/// A CA for servers and clients.
+struct Authority {
+    pem: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().expect("a CA's key");
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).expect("a CA");
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, support::idp::random(9));
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = parameters.self_signed(&key).expect("sign a CA").pem();
+        Self { pem, issuer: rcgen::Issuer::new(parameters, key) }
+    }
+
+    /// Certificate and key, PEM.
+    fn issue(&self, common_name: &str, names: &[&str]) -> (String, String) {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut parameters = rcgen::CertificateParams::new(names).expect("names for a certificate");
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        (parameters.signed_by(&key, &self.issuer).expect("sign a certificate").pem(), key.serialize_pem())
+    }
+}
+
+/// RFC 9701, where the API is to get the answer itself.
+#[test]
+fn a_jwt_introspection_response_is_forwarded_where_that_is_wanted() {
+    let (provider, api) = (OidcProvider::start(&[]), Api::start());
+    let more = "phantom_token_accept application/token-introspection+jwt; phantom_token_introspection_jwt forward;
+                phantom_token_require_scopes api:read;";
+    let nginx = gateway(&provider, &api, "signed-gateway", more);
+    let response = call(&nginx, &provider.token());
+    let (header, claims) = Echo::of(&response).jwt().expect("a JWT");
+    assert_eq!(
+        (&header["typ"], &claims["token_introspection"]["active"]),
+        (&"token-introspection+jwt".into(), &true.into())
+    );
+    assert_eq!(call(&nginx, "unknown").status, 401);
     nginx.finish();
 }
 

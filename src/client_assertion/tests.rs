@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::*;
 use crate::settings::Secret;
 
-/// Made for these tests.
+/// Made for these tests by `openssl genpkey`.
 const RSA: &str = include_str!("rsa.pem");
+/// The same; rcgen's have a form that OpenSSL does not know.
+const ED25519: &str = include_str!("ed25519.pem");
 
 fn pem(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, Vec<u8>) {
     let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
@@ -85,6 +87,7 @@ fn the_algorithm_is_that_of_the_key() {
     let found = |pem: &str, wanted| algorithm_of(pem.as_bytes(), wanted).map_err(drop);
     assert_eq!(found(&p256, None), Ok(SigningAlgorithm::Es256));
     assert_eq!(found(&ed25519, None), Ok(SigningAlgorithm::EdDsa));
+    assert_eq!(found(ED25519, None), Ok(SigningAlgorithm::EdDsa));
     assert_eq!(found(RSA, None), Ok(SigningAlgorithm::Rs256));
     assert_eq!(found(RSA, Some(SigningAlgorithm::Ps256)), Ok(SigningAlgorithm::Ps256));
     for (pem, wanted) in [

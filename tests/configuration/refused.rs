@@ -55,6 +55,29 @@ fn values() {
         ("phantom_token_ssl_trusted_certificate", "@dir@/no.pem", "@dir@/no.pem"),
         ("phantom_token_ssl_trusted_certificate", "@dir@/broken.pem", "@dir@/broken.pem"),
         ("phantom_token_ssl_name", "'not a name'", "not a name"),
+        ("phantom_token_client_auth", "client_secret_jwt", "client_secret_jwt"),
+        ("phantom_token_client_auth", "Basic", "private_key_jwt"),
+        ("phantom_token_client_key", "/nonexistent/key.pem", "/nonexistent/key.pem"),
+        ("phantom_token_client_key", "@dir@/no.pem", "holds no unencrypted private key"),
+        ("phantom_token_client_key", "@dir@/key.pem a b", "key id"),
+        ("phantom_token_client_key", "@dir@/key.pem alg=HS256", "ES256, RS256, PS256 and EdDSA"),
+        ("phantom_token_client_key", "@dir@/key.pem alg=ES256 alg=ES256", "alg="),
+        ("phantom_token_client_key", "@dir@/key.pem alg=RS256", "holds no private key for RS256"),
+        ("phantom_token_client_bearer_file", "@dir@/empty", "empty"),
+        ("phantom_token_client_bearer_file", "@dir@/no.pem", "bearer token"),
+        ("phantom_token_ssl_certificate", "/nonexistent/c.pem", "/nonexistent/c.pem"),
+        ("phantom_token_ssl_certificate_key", "@dir@", "is not a file"),
+        ("phantom_token_introspection_jwt", "maybe", "neither \"reject\" nor \"forward\""),
+        ("phantom_token_require_scopes", "'a b'", "more than one scope"),
+        ("phantom_token_require_scopes", "a\\\"b", "scope tokens"),
+        ("phantom_token_require_scopes", "a a", "named twice"),
+        ("phantom_token_require_audience", "''", "empty"),
+        ("phantom_token_require_issuer", "a a", "named twice"),
+        ("phantom_token_source", "query=access_token", "query=access_token"),
+        ("phantom_token_source", "header=Authorization", "authorization"),
+        ("phantom_token_source", "cookie=a cookie=a", "named twice"),
+        ("phantom_token_resource_metadata", "/metadata", "URL"),
+        ("phantom_token_resource_metadata", "'https://a/\"b'", "URL"),
         ("phantom_token_ssl_verify", "optional", "optional"),
         ("phantom_token_accept", "''", "\"\""),
         ("phantom_token_jwt_member", "''", "\"\""),
@@ -90,6 +113,7 @@ fn values() {
                 .file("empty", "")
                 .file("newline", "\n")
                 .file("no.pem", "no certificate")
+                .file("key.pem", include_str!("../../src/client_assertion/ed25519.pem"))
                 .file("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
             let part = part.trim_start_matches("@dir@");
             let at = if value.contains('\n') { "b\"; # here" } else { "; # here" };
@@ -123,6 +147,13 @@ fn directives_twice() {
         ("phantom_token_realm", "a", "b"),
         ("phantom_token_scopes", "a", "b"),
         ("phantom_token_preflight", "forward", "forward"),
+        ("phantom_token_client_auth", "none", "none"),
+        ("phantom_token_introspection_jwt", "reject", "forward"),
+        ("phantom_token_require_scopes", "a", "b"),
+        ("phantom_token_require_audience", "a", "b"),
+        ("phantom_token_require_issuer", "a", "b"),
+        ("phantom_token_source", "authorization", "cookie=a"),
+        ("phantom_token_resource_metadata", "https://a/", "https://b/"),
     ] {
         let twice = format!("{directive} {value};\n{directive} {other}; # here");
         let builder = Nginx::builder().file("a", "secret").http(&twice);
@@ -182,6 +213,28 @@ fn impossible_pairs() {
     refused("id alone", builder(&format!("{on}\n{id} gateway; # here")), "# here", &[id, "gateway", secret]);
     refused("secret alone", builder(&format!("{on}\n{secret} not-shown; # here")), "# here", &[secret, id]);
     refused("file alone", builder(&format!("{on}\n{file} @dir@/secret; # here")), "# here", &[file, id]);
+    let auth = "phantom_token_client_auth";
+    for (method, with, needs) in [
+        ("client_secret_basic", "", secret),
+        ("client_secret_basic_raw", "phantom_token_client_id a;", secret),
+        ("client_secret_post", "phantom_token_client_secret a;", id),
+        ("private_key_jwt", "phantom_token_client_id a;", "phantom_token_client_key"),
+        ("tls_client_auth", "phantom_token_client_id a;", "phantom_token_ssl_certificate"),
+        ("bearer", "phantom_token_client_id a;", "phantom_token_client_bearer_file"),
+    ] {
+        let text = format!("{on}\n{auth} {method}; # here\n{with}");
+        refused(method, builder(&text), "# here", &[auth, method, needs]);
+    }
+    for (one, other) in [
+        ("phantom_token_ssl_certificate", "phantom_token_ssl_certificate_key"),
+        ("phantom_token_ssl_certificate_key", "phantom_token_ssl_certificate"),
+    ] {
+        refused(one, builder(&format!("{on}\n{one} @dir@/secret; # here")), "# here", &[one, "needs", other]);
+    }
+    // neither is a certificate or a key
+    let both = "phantom_token_ssl_certificate @dir@/secret; phantom_token_ssl_certificate_key @dir@/secret;";
+    let on = format!("phantom_token on;\n{url} # here\n{both}");
+    refused("not PEM", builder(&on), "# here", &["phantom_token_ssl_certificate", "no certificate found"]);
 }
 
 /// The connection to a location's upstream is that location's business.

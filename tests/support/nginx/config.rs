@@ -23,6 +23,7 @@ pub struct Builder {
     module: bool,
     level: String,
     mode: u32,
+    whole: Option<String>,
     main: String,
     events: String,
     http: String,
@@ -99,6 +100,7 @@ impl Builder {
             module: true,
             level: "info".to_owned(),
             mode: 0o600,
+            whole: None,
             main: String::new(),
             events: String::new(),
             http: String::new(),
@@ -215,6 +217,33 @@ impl Builder {
         self
     }
 
+    /// One of the files in `nginx-conf/` instead of all other parts; its places are those of the directory.
+    pub fn example(mut self, name: &str) -> Builder {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("nginx-conf").join(name);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text = text
+            .replace("modules/ngx_http_phantom_token_module.so;", &format!("{};\ndaemon off;", module_path().display()))
+            .replace("worker_processes auto;", "worker_processes 1;")
+            .replace("error.log warn;", "error.log info;")
+            .replace("listen 8080;", "listen 127.0.0.1:@port@;")
+            .replace("/etc/nginx/phantom-token", "@dir@")
+            .replace("/var/log/nginx", "@dir@")
+            .replace("/run/nginx.pid", "@dir@/nginx.pid")
+            .replace("http://127.0.0.1:8082", "@api@");
+        self.whole = Some(text);
+        self.workers = 1;
+        self
+    }
+
+    /// Replaces text of the example.
+    #[track_caller]
+    pub fn adapt(mut self, from: &str, to: &str) -> Builder {
+        let text = self.whole.take().expect("an example");
+        assert!(text.contains(from), "nothing to adapt: {from}\n{text}");
+        self.whole = Some(text.replace(from, to));
+        self
+    }
+
     /// Mode of nginx.conf; 0600 unless said.
     pub fn mode(mut self, mode: u32) -> Builder {
         self.mode = mode;
@@ -258,7 +287,7 @@ impl Builder {
             let mode = fs::Permissions::from_mode(0o600);
             fs::set_permissions(&path, mode).expect("set its mode");
         }
-        let mut config = self.text(dir);
+        let mut config = self.whole.clone().unwrap_or_else(|| self.text(dir));
         for (name, port) in &self.ports {
             config = config.replace(&format!("@{name}@"), &port.number().to_string());
         }

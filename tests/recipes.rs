@@ -1,0 +1,125 @@
+//! The files in `nginx-conf/`, run against servers that answer as those do that they are for.
+
+mod support;
+
+use support::http::Client;
+use support::idp::ClientAuth;
+use support::nginx::Builder;
+use support::{Api, Echo, Idp, Nginx, Shape, Token, TokenSpec, http};
+
+fn example(name: &str, endpoint: &str, idp: &Idp, api: &Api) -> Builder {
+    Nginx::builder()
+        .idp(idp)
+        .var("api", api.url())
+        .file("client-secret", idp.client_secret())
+        .example(name)
+        .adapt(endpoint, &idp.introspection_url())
+}
+
+fn get(nginx: &Nginx, token: &Token) -> http::Response {
+    http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())])
+}
+
+/// Two requests, one introspection; no token and a revoked one are refused.
+#[track_caller]
+fn assert_exchanged(nginx: &Nginx, idp: &Idp) {
+    let token = idp.issue();
+    for _ in ["asked", "cached"] {
+        assert_eq!(Echo::of(&get(nginx, &token)).bearer(), Some(token.jwt.as_str()));
+    }
+    assert_eq!(idp.introspections_of(&token.opaque), 1);
+    let revoked = idp.issue();
+    idp.revoke(&revoked.opaque);
+    assert_eq!((get(nginx, &revoked).status, http::get(nginx.addr(), "/", &[]).status), (401, 401));
+}
+
+#[test]
+fn curity() {
+    const ENDPOINT: &str = "https://login.example.com/oauth/v2/oauth-introspect";
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = example("curity.conf", ENDPOINT, &idp, &api).start();
+    assert_exchanged(&nginx, &idp);
+    nginx.finish();
+    idp.set_shape(Shape::CurityProcedure);
+    let nginx = example("curity.conf", ENDPOINT, &idp, &api)
+        .adapt("#phantom_token_accept application/json;", "phantom_token_accept application/json;")
+        .start();
+    assert_exchanged(&nginx, &idp);
+    nginx.finish();
+}
+
+#[test]
+fn keycloak() {
+    let (idp, api) = (Idp::builder().shape(Shape::Keycloak).start(), Api::start());
+    let endpoint = "https://keycloak.example.com/realms/main/protocol/openid-connect/token/introspect";
+    let nginx = example("keycloak.conf", endpoint, &idp, &api).start();
+    assert_exchanged(&nginx, &idp);
+    nginx.finish();
+}
+
+/// The assertion itself is verified by the real server: see `oidc_provider.rs`.
+#[test]
+fn rfc_9701() {
+    let (idp, api) = (Idp::builder().shape(Shape::Rfc9701).client_auth(ClientAuth::None).start(), Api::start());
+    let nginx = example("oidc-provider.conf", "https://login.example.com/token/introspection", &idp, &api)
+        .file("client-key.pem", include_str!("../src/client_assertion/ed25519.pem"))
+        .start();
+    let token = idp.issue();
+    let (header, claims) = Echo::of(&get(&nginx, &token)).jwt().expect("a JWT");
+    assert_eq!(
+        (&header["typ"], &claims["token_introspection"]["active"]),
+        (&"token-introspection+jwt".into(), &true.into())
+    );
+    let asked = &idp.introspections()[0];
+    let names: Vec<_> = asked.form.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["token", "token_type_hint", "client_assertion_type", "client_assertion"]);
+    nginx.finish();
+}
+
+#[test]
+fn location_endpoint() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = Nginx::builder()
+        .idp(&idp)
+        .var("api", api.url())
+        .example("location-endpoint.conf")
+        .adapt("server 127.0.0.1:8443;", &format!("server {};", idp.addr()))
+        .adapt("server 127.0.0.2:8443 backup;", "")
+        .adapt("https://authorization_server/oauth/v2/oauth-introspect", "http://authorization_server/oauth/introspect")
+        .adapt("Basic Z2F0ZXdheTpzZWNyZXQ=", &idp.client_authorization())
+        .start();
+    let token = idp.issue();
+    let response = http::get(nginx.addr(), "/api/", &[("Authorization", &token.bearer())]);
+    assert_eq!(Echo::of(&response).bearer(), Some(token.jwt.as_str()));
+    assert_eq!(http::get(nginx.addr(), "/introspect", &[]).status, 404);
+    nginx.finish();
+}
+
+#[test]
+fn users() {
+    let (idp, api) = (Idp::builder().shape(Shape::CurityProcedure).start(), Api::start());
+    let nginx = example("users.conf", "https://login.example.com/introspect", &idp, &api)
+        .adapt("phantom_token_jwt_member access_token_jwt;", "phantom_token_jwt_member phantom_token;")
+        .adapt("rate=20r/s", "rate=1r/m")
+        .adapt("burst=40", "burst=2")
+        .allow_log("limiting requests")
+        .start();
+    let issue = |name: &str, scope: &str| {
+        idp.issue_token(TokenSpec::new().subject(name).scope(scope).member("sub", name).member("scope", scope))
+    };
+    let (jane, joe) = (issue("jane", "api"), issue("joe", "other"));
+    let echo = Echo::of(&get(&nginx, &jane));
+    assert_eq!((echo.header("X-User"), echo.bearer()), (Some("jane"), Some(jane.jwt.as_str())));
+    assert_eq!(get(&nginx, &joe).status, 403);
+    let cookie = format!("__Host-token={}; theme=dark", jane.opaque);
+    let response = http::get(nginx.addr(), "/", &[("Cookie", &cookie), ("Origin", "https://app.example.com")]);
+    assert_eq!(response.header("Cache-Control"), Some("private"));
+    assert_eq!(Echo::of(&response).all("Cookie"), ["theme=dark"]);
+    let foreign = http::get(nginx.addr(), "/", &[("Cookie", &cookie), ("Origin", "https://evil.example")]);
+    assert_eq!(foreign.status, 403);
+    let mut client = Client::connect(nginx.addr());
+    let statuses: Vec<_> =
+        (0..3).map(|_| client.request("GET", "/", &[("Authorization", &jane.bearer())], b"").status).collect();
+    assert_eq!(statuses, [200, 429, 429]);
+    nginx.finish();
+}

@@ -66,7 +66,9 @@ fn order_absence_and_difference() {
     let (bearer, opaque, cookie) = (token.bearer(), token.opaque.clone(), format!("token={}", token.opaque));
     let other_cookie = format!("token={}", other.opaque);
     let twice = format!("token={}; token={}", token.opaque, other.opaque);
-    let cases: Vec<(Vec<(&str, &str)>, u16, &str)> = vec![
+    // headers, status, what the variable says
+    type Case<'a> = (Vec<(&'a str, &'a str)>, u16, &'a str);
+    let cases: Vec<Case> = vec![
         (vec![], 401, "ABSENT"),
         (vec![("X-Token", "")], 401, "ABSENT"),
         (vec![("Cookie", "token=")], 401, "ABSENT"),

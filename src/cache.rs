@@ -42,6 +42,12 @@ struct Kept<T> {
     until: u64,
 }
 
+impl Kept<Arc<Active>> {
+    fn is_stale_until(&self, window: u64, now: Now) -> bool {
+        self.until.saturating_add(window) > now.msec && self.value.exp.is_some_and(|exp| exp > now.unix)
+    }
+}
+
 struct Share<T> {
     entries: LruCache<Key, Kept<T>, BuildKeyHasher>,
     used: usize,
@@ -83,13 +89,20 @@ impl<T> Share<T> {
 pub struct Cache {
     active: Share<Arc<Active>>,
     inactive: Share<Inactive>,
+    /// How long an answer is kept beyond its lifetime, milliseconds, in case there is no newer one to be had.
+    reserve: u64,
 }
 
 impl Cache {
-    /// A cache that takes at most `bytes`.
-    pub fn new(bytes: usize) -> Self {
+    /// A cache that takes at most `bytes`, and keeps active answers for at most `reserve` milliseconds beyond their
+    /// lifetime.
+    pub fn new(bytes: usize, reserve: u64) -> Self {
         let inactive = bytes / INACTIVE_SHARE;
-        Self { active: Share::new(bytes - inactive, |active| active.size()), inactive: Share::new(inactive, |_| 0) }
+        Self {
+            reserve,
+            active: Share::new(bytes - inactive, |active| active.size()),
+            inactive: Share::new(inactive, |_| 0),
+        }
     }
 
     /// Looks `key` up. An active answer is checked against both clocks: its lifetime, and its `exp`.
@@ -102,6 +115,7 @@ impl Cache {
         }
         let found = match self.active.entries.get(key) {
             Some(kept) if kept.until > now.msec && kept.value.exp.is_none_or(|exp| exp > now.unix) => Found::Good,
+            Some(kept) if kept.is_stale_until(self.reserve, now) => Found::Nothing,
             Some(_) => Found::Stale,
             None => Found::Nothing,
         };
@@ -118,6 +132,12 @@ impl Cache {
             }
             None => None,
         }
+    }
+
+    /// An active answer whose lifetime has ended, by at most `window` milliseconds: only one that says when the token
+    /// expires, and only until then.
+    pub fn stale(&mut self, key: &Key, window: u64, now: Now) -> Option<&Arc<Active>> {
+        self.active.entries.peek(key).filter(|kept| kept.is_stale_until(window, now)).map(|kept| &kept.value)
     }
 
     /// Keeps an active answer for `lifetime` milliseconds.
@@ -164,7 +184,7 @@ mod tests {
 
     #[test]
     fn lifetime_ends_on_its_millisecond() {
-        let mut cache = Cache::new(1 << 20);
+        let mut cache = Cache::new(1 << 20, 0);
         cache.insert_active(key(1), active(10, None), 1000, now(500, 0));
         assert!(is_active(&mut cache, 1, now(1499, 0)));
         assert!(!is_active(&mut cache, 1, now(1500, 0)));
@@ -173,7 +193,7 @@ mod tests {
 
     #[test]
     fn exp_is_checked_again_on_each_hit() {
-        let mut cache = Cache::new(1 << 20);
+        let mut cache = Cache::new(1 << 20, 0);
         cache.insert_active(key(1), active(10, Some(100)), 60_000, now(0, 50));
         assert!(is_active(&mut cache, 1, now(1, 99)));
         assert!(!is_active(&mut cache, 1, now(2, 100)));
@@ -182,7 +202,7 @@ mod tests {
 
     #[test]
     fn least_recently_used_leaves_and_bytes_are_bounded() {
-        let mut cache = Cache::new(8000);
+        let mut cache = Cache::new(8000, 0);
         let each = ENTRY_OVERHEAD + 1000;
         for n in 0..6 {
             cache.insert_active(key(n), active(1000, None), 1000, now(0, 0));
@@ -197,7 +217,7 @@ mod tests {
 
     #[test]
     fn replacing_an_entry_does_not_count_it_twice() {
-        let mut cache = Cache::new(8000);
+        let mut cache = Cache::new(8000, 0);
         cache.insert_active(key(1), active(1000, None), 1000, now(0, 0));
         cache.insert_active(key(1), active(10, None), 1000, now(0, 0));
         assert_eq!(cache.usage()[0], (1, ENTRY_OVERHEAD + 10));
@@ -205,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_entry_over_the_whole_share_is_not_kept() {
-        let mut cache = Cache::new(8000);
+        let mut cache = Cache::new(8000, 0);
         cache.insert_active(key(1), active(100, None), 1000, now(0, 0));
         cache.insert_active(key(2), active(7000, None), 1000, now(0, 0));
         assert!(is_active(&mut cache, 1, now(0, 0)));
@@ -214,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_inactive_tokens_pushes_out_no_active_one() {
-        let mut cache = Cache::new(64_000);
+        let mut cache = Cache::new(64_000, 0);
         cache.insert_active(key(0), active(1000, None), 1000, now(0, 0));
         for n in 1..10_000 {
             cache.insert_inactive(key(n), Inactive::Stated, 1000, now(0, 0));
@@ -227,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_later_answer_contradicts_the_earlier() {
-        let mut cache = Cache::new(64_000);
+        let mut cache = Cache::new(64_000, 0);
         cache.insert_active(key(1), active(10, None), 60_000, now(0, 0));
         cache.insert_inactive(key(1), Inactive::Stated, 1000, now(0, 0));
         assert!(is_inactive(&mut cache, 1, now(999, 0)));
@@ -239,5 +259,40 @@ mod tests {
         cache.insert_active(key(1), active(10, None), 60_000, now(0, 0));
         assert!(is_active(&mut cache, 1, now(5000, 0)));
         assert_eq!(cache.usage()[1], (0, 0));
+    }
+
+    #[test]
+    fn stale_answers() {
+        let mut cache = Cache::new(1 << 20, 60_000);
+        let keep = |cache: &mut Cache, n, exp| cache.insert_active(key(n), active(100, exp), 10_000, now(0, 0));
+        keep(&mut cache, 1, Some(40));
+        keep(&mut cache, 2, None);
+        keep(&mut cache, 3, Some(1_000));
+        let mut stale = |cache: &mut Cache, n, window, at: u64| {
+            let at = now(at, (at / 1_000) as i64);
+            assert!(at.msec < 10_000 || !is_active(cache, n, at), "past its lifetime it is no hit");
+            cache.stale(&key(n), window, at).is_some()
+        };
+        for (n, window, at, expected) in [
+            (1, 20_000, 15_000, true),
+            (1, 20_000, 29_999, true),
+            (1, 20_000, 30_000, false),
+            (1, 0, 15_000, false),
+            (1, 60_000, 39_000, true),
+            // past `exp`, and forgotten
+            (1, 60_000, 40_000, false),
+            (1, 60_000, 39_000, false),
+            // without `exp` nobody knows
+            (2, 60_000, 15_000, false),
+            (3, 60_000, 69_999, true),
+            (3, 60_000, 70_000, false),
+            (3, 60_000, 69_999, false),
+        ] {
+            assert_eq!(stale(&mut cache, n, window, at), expected, "{n} {window} {at}");
+        }
+        assert_eq!(cache.usage()[0], (0, 0));
+        keep(&mut cache, 1, Some(40));
+        cache.insert_inactive(key(1), Inactive::Stated, 0, now(15_000, 15));
+        assert!(!stale(&mut cache, 1, 60_000, 15_000), "an inactive answer ends it");
     }
 }

@@ -84,9 +84,15 @@ pub struct Exchange<C> {
 }
 
 impl<C> Exchange<C> {
-    /// An exchange whose cache takes `cache_size` bytes.
-    pub fn new(cache_size: usize) -> Self {
-        Self { cache: Cache::new(cache_size), flights: Flights::default() }
+    /// An exchange whose cache takes `cache_size` bytes, and keeps answers for at most `reserve` milliseconds longer than
+    /// they are valid.
+    pub fn new(cache_size: usize, reserve: u64) -> Self {
+        Self { cache: Cache::new(cache_size, reserve), flights: Flights::default() }
+    }
+
+    /// What is left of an answer about `key` whose lifetime has ended by at most `window` milliseconds.
+    pub fn stale(&mut self, key: &Key, window: u64, now: Now) -> Option<&Arc<Active>> {
+        self.cache.stale(key, window, now)
     }
 
     /// Looks a token up without joining or beginning anything: [`Begun::Hit`], [`Begun::Refused`] or nothing.
@@ -230,7 +236,7 @@ mod tests {
 
     #[test]
     fn first_asks_second_waits_third_hits() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         let begun = exchange.wait(key(1), WaiterId(2), POLICY, at(100), || ());
         assert!(matches!(begun, Begun::Wait { flight, limit: 5100 } if flight == id));
@@ -243,7 +249,7 @@ mod tests {
 
     #[test]
     fn inactive_is_refused_for_its_own_time() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         exchange.answer(id, inactive(), BOUNDS, at(100));
         assert_eq!(known(&mut exchange, 1, at(5099)), "refused");
@@ -252,7 +258,7 @@ mod tests {
 
     #[test]
     fn active_with_past_exp_is_refused_as_expired() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         for exp in [1_000_000, 999_999, i64::MIN] {
             let id = ask(&mut exchange, 1, 1, POLICY, at(0));
             let landed = exchange.answer(id, active(Some(exp)), BOUNDS, at(0)).unwrap();
@@ -262,7 +268,7 @@ mod tests {
 
     #[test]
     fn failures_are_never_kept_and_do_not_touch_the_cache() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         let landed = exchange.answer(id, Err(Failure::Internal), BOUNDS, at(0)).unwrap();
         assert!(matches!(landed.outcome, Outcome::Fail(Failure::Internal)));
@@ -271,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_headers_forbid_is_coalesced_but_not_kept() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         exchange.wait(key(1), WaiterId(2), POLICY, at(0), || ());
         let answer = Ok((Answer::Active(Active::new("a.b.c", None, "")), Stated::Forbidden));
@@ -284,7 +290,7 @@ mod tests {
     #[test]
     fn only_those_who_use_the_cache_fill_it() {
         let off = Policy { cache: false, ..POLICY };
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let id = ask(&mut exchange, 1, 1, off, at(0));
         exchange.answer(id, active(None), BOUNDS, at(0));
         assert_eq!(known(&mut exchange, 1, at(0)), "unknown");
@@ -297,7 +303,7 @@ mod tests {
     #[test]
     fn an_inactive_answer_disproves_an_active_one_whoever_asked() {
         let off = Policy { cache: false, ..POLICY };
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         exchange.answer(id, active(None), BOUNDS, at(0));
         let id = ask(&mut exchange, 1, 2, off, at(1));
@@ -307,7 +313,7 @@ mod tests {
 
     #[test]
     fn pending_exchanges_are_bounded_but_may_be_joined() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         ask(&mut exchange, 1, 1, POLICY, at(0));
         ask(&mut exchange, 2, 2, POLICY, at(0));
         assert!(matches!(exchange.wait(key(3), WaiterId(3), POLICY, at(0), || ()), Begun::Full));
@@ -316,7 +322,7 @@ mod tests {
 
     #[test]
     fn an_answer_after_everyone_left_still_fills_the_cache() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         assert!(exchange.leave(id, WaiterId(1)).is_some());
         let landed = exchange.answer(id, active(None), BOUNDS, at(0)).unwrap();
@@ -326,7 +332,7 @@ mod tests {
 
     #[test]
     fn an_exchange_ends_with_the_last_deadline() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let id = ask(&mut exchange, 1, 1, POLICY, at(0));
         exchange.wait(key(1), WaiterId(2), POLICY, at(4000), || ());
         assert!(exchange.leave_or_end(id, WaiterId(1)).is_none());
@@ -340,7 +346,7 @@ mod tests {
     #[test]
     fn who_bypasses_the_cache_joins_nobody_but_may_be_joined() {
         let bypass = Policy { bypass: true, ..POLICY };
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let old = ask(&mut exchange, 1, 1, POLICY, at(0));
         let new = ask(&mut exchange, 1, 2, bypass, at(1));
         let begun = exchange.wait(key(1), WaiterId(3), POLICY, at(2), || ());
@@ -352,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_superseded_answer_serves_its_waiters_but_not_the_cache() {
-        let mut exchange = Exchange::new(1 << 20);
+        let mut exchange = Exchange::new(1 << 20, 0);
         let old = ask(&mut exchange, 1, 1, POLICY, at(0));
         let new = ask(&mut exchange, 1, 2, POLICY, at(5000));
         exchange.answer(new, inactive(), BOUNDS, at(5100));

@@ -100,6 +100,15 @@ impl Failure {
         }
     }
 
+    /// Whether the server is down or has too much to do, so that what it said before may still be its opinion. A refusal or
+    /// an invalid answer is an opinion of its own.
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout { .. } | Self::Unreachable { .. } | Self::ServerError { .. } | Self::Overloaded { .. }
+        )
+    }
+
     /// `Retry-After` of that response, in seconds; with 503 only.
     pub fn retry_after(&self) -> Option<u32> {
         match self {

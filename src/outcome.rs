@@ -60,6 +60,8 @@ pub enum CacheStatus {
     Coalesced,
     /// The endpoint was asked, whatever the cache knows.
     Bypass,
+    /// The endpoint could not be asked; decided from an answer whose lifetime has ended.
+    Stale,
 }
 
 impl CacheStatus {
@@ -70,6 +72,7 @@ impl CacheStatus {
             Self::Miss => "MISS",
             Self::Coalesced => "COALESCED",
             Self::Bypass => "BYPASS",
+            Self::Stale => "STALE",
         }
     }
 }

@@ -60,6 +60,7 @@ pub struct LocationConf {
     pub(super) cache_place: Option<String>,
     pub(super) cache_max_ttl: ngx_msec_t,
     pub(super) cache_inactive_ttl: ngx_msec_t,
+    pub(super) stale_if_error: ngx_msec_t,
     pub(super) ignore_cache_control: ngx_flag_t,
     pub(super) cache_key: *mut ngx_http_complex_value_t,
     pub(super) cache_bypass: *mut ngx_array_t,
@@ -134,6 +135,8 @@ pub struct LocationSettings {
     pub requirements: Requirements,
     /// Cache, deadline and limit of this location.
     pub policy: Policy,
+    /// `phantom_token_stale_if_error`, milliseconds.
+    pub stale_if_error: u64,
     /// What a refused client is told.
     pub challenge: Challenge,
     /// Treatment of CORS preflights.
@@ -147,6 +150,8 @@ pub struct MainConf {
     pub seed: Seed,
     /// Index of `$http_authorization`.
     pub http_authorization: usize,
+    /// The longest `phantom_token_stale_if_error` of any protected location, milliseconds.
+    pub longest_stale: u64,
     profiles: HashMap<Arc<Profile>, Arc<ProfileHandle>>,
     clients: HashMap<Arc<ClientSettings>, Arc<ClientSettings>>,
     /// What has been warned of, and where.
@@ -164,6 +169,7 @@ impl MainConf {
             cache_size: UNSET_SIZE,
             seed,
             http_authorization: 0,
+            longest_stale: 0,
             profiles: HashMap::new(),
             clients: HashMap::new(),
             warned: HashSet::new(),
@@ -237,6 +243,7 @@ impl LocationConf {
             cache_place: None,
             cache_max_ttl: UNSET_MSEC,
             cache_inactive_ttl: UNSET_MSEC,
+            stale_if_error: UNSET_MSEC,
             ignore_cache_control: UNSET,
             cache_key: unset_ptr(),
             cache_bypass: unset_ptr(),
@@ -290,6 +297,7 @@ impl LocationConf {
         option(&mut self.cache_place, &outer.cache_place);
         slot(&mut self.cache_max_ttl, outer.cache_max_ttl, UNSET_MSEC, 60_000);
         slot(&mut self.cache_inactive_ttl, outer.cache_inactive_ttl, UNSET_MSEC, 5_000);
+        slot(&mut self.stale_if_error, outer.stale_if_error, UNSET_MSEC, 0);
         slot(&mut self.ignore_cache_control, outer.ignore_cache_control, UNSET, 0);
         slot(&mut self.cache_key, outer.cache_key, unset_ptr(), std::ptr::null_mut());
         slot(&mut self.cache_bypass, outer.cache_bypass, unset_ptr(), std::ptr::null_mut());
@@ -359,6 +367,7 @@ impl LocationConf {
             Endpoint::Url(url) => self.asked_by_client(main, url, &endpoint.place, log)?,
             Endpoint::Location(location) => self.asked_by_subrequest(main, location.in_server(server), endpoint, log),
         };
+        main.longest_stale = main.longest_stale.max(self.stale_if_error as u64);
         let requirements = Requirements {
             scopes: self.require_scopes.clone().unwrap_or_default(),
             audiences: self.require_audience.clone().unwrap_or_default(),
@@ -390,6 +399,7 @@ impl LocationConf {
                 timeout: self.timeout as u64,
                 max_pending: self.max_pending as usize,
             },
+            stale_if_error: self.stale_if_error as u64,
             challenge,
             preflight: self.preflight.unwrap_or(Preflight::NoContent),
         })

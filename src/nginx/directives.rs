@@ -82,7 +82,7 @@ const fn bounds(low: isize, high: isize) -> Bounds {
 }
 
 /// The module's command table.
-pub static COMMANDS: EventLoop<[ngx_command_t; 37]> = EventLoop::new([
+pub static COMMANDS: EventLoop<[ngx_command_t; 38]> = EventLoop::new([
     command(c"phantom_token", FLAG, set_enable, offset_of!(LocationConf, enable)),
     command(c"phantom_token_introspection_endpoint", ONE, set_endpoint, 0),
     command(c"phantom_token_client_id", ONE, set_client_id, 0),
@@ -134,6 +134,12 @@ pub static COMMANDS: EventLoop<[ngx_command_t; 37]> = EventLoop::new([
         ONE,
         ngx::ngx_conf_set_msec_slot,
         offset_of!(LocationConf, cache_inactive_ttl),
+    ),
+    command(
+        c"phantom_token_stale_if_error",
+        ONE,
+        ngx::ngx_conf_set_msec_slot,
+        offset_of!(LocationConf, stale_if_error),
     ),
     command(
         c"phantom_token_ignore_cache_control",

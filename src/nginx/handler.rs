@@ -210,23 +210,60 @@ pub fn settle(r: Request, record: &mut Record, outcome: &Outcome, first: bool) -
             record.refuse(TokenStatus::Inactive, Refusal::Inactive, None);
         }
         Outcome::Fail(failure) => match r.location() {
-            Some(location) => fail(r, location, record, failure, first),
+            Some(location) => match last_answer(location, record, failure) {
+                Some(active) => {
+                    report_failure(
+                        r,
+                        location,
+                        record,
+                        failure,
+                        first.then_some(Level::Warn),
+                        "; its last answer is used",
+                    );
+                    record.activate(active);
+                    record.cache_status = Some(CacheStatus::Stale);
+                }
+                None => fail(r, location, record, failure, first),
+            },
             None => record.refuse(failure.token_status(), failure.refusal(), failure.retry_after()),
         },
     }
     Ok(())
 }
 
+/// What may take the place of an answer that is not to be had (RFC 5861 §4): the one before, for a while.
+fn last_answer(location: &LocationSettings, record: &Record, failure: &Failure) -> Option<Arc<Active>> {
+    let reads_cache = location.policy.cache && record.cache_status != Some(CacheStatus::Bypass);
+    if location.stale_if_error == 0 || !reads_cache || !failure.is_outage() {
+        return None;
+    }
+    worker_process::stale(&record.key?, location.stale_if_error, worker_process::clock())
+}
+
 fn fail(r: Request, location: &'static LocationSettings, record: &mut Record, failure: &Failure, first: bool) {
-    // One line at the level of the fault for an exchange; who else waited for it says so only at `info`.
-    let level = if first { Level::Error } else { Level::Info };
+    report_failure(r, location, record, failure, first.then_some(Level::Error), "");
+    record.refuse(failure.token_status(), failure.refusal(), failure.retry_after());
+}
+
+/// One line at the level of the fault for an exchange; who else waited for it says so only at `info`.
+fn report_failure(
+    r: Request,
+    location: &LocationSettings,
+    record: &Record,
+    failure: &Failure,
+    level: Option<Level>,
+    consequence: &str,
+) {
+    let level = level.unwrap_or(Level::Info);
     let log = r.log();
     if log.enabled(level) {
         let fingerprint = r.main_conf().seed.fingerprint(record.token().as_bytes());
         let endpoint = location.profile.profile.endpoint.for_log();
-        log.write(level, format_args!("introspection of token {fingerprint} at \"{endpoint}\" failed: {failure}"));
+        log.write(
+            level,
+            format_args!("introspection of token {fingerprint} at \"{endpoint}\" failed: {failure}{consequence}"),
+        );
     }
-    record.refuse(failure.token_status(), failure.refusal(), failure.retry_after());
 }
 
 fn report_inactive(r: Request, record: &Record, reason: Inactive, fresh: bool) {

@@ -129,7 +129,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
                 |error| Log::cycle().write(Level::Crit, format_args!("cannot start the introspection client: {error}"));
             worker.map_err(report).ok()
         });
-        worker_process::start(main.cache_size(), worker);
+        worker_process::start(main.cache_size(), main.longest_stale, worker);
         OK
     })
 }

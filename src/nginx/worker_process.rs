@@ -105,10 +105,10 @@ pub fn clock() -> Now {
 }
 
 /// Sets the worker up. Without `worker` every token that is not cached, and that a client would have to ask about, is
-/// answered with 502.
-pub fn start(cache_size: usize, worker: Option<Worker>) {
+/// answered with 502. `reserve` is for [`stale`], milliseconds.
+pub fn start(cache_size: usize, reserve: u64, worker: Option<Worker>) {
     *STATE.borrow_mut() = Some(WorkerProcess {
-        exchange: Exchange::new(cache_size),
+        exchange: Exchange::new(cache_size, reserve),
         parked: HashMap::new(),
         next_waiter: 1,
         completions: VecDeque::new(),
@@ -133,6 +133,11 @@ pub fn lookup(key: &Key, now: Now) -> Option<Result<Arc<Active>, Inactive>> {
         Begun::Refused(reason) => Some(Err(reason)),
         Begun::Wait { .. } | Begun::Ask(_) | Begun::Full => None,
     }
+}
+
+/// What the cache still has of a token, at most `window` milliseconds past its lifetime.
+pub fn stale(key: &Key, window: u64, now: Now) -> Option<Arc<Active>> {
+    STATE.borrow_mut().as_mut()?.exchange.stale(key, window, now).cloned()
 }
 
 /// Has a new waiter wait for the answer about `token`; begins an exchange if none is under way.

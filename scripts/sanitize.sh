@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Runs the tests in NGINX with AddressSanitizer, in NGINX and in the module, where every allocation from a pool is one of its own
+# (NGX_DEBUG_PALLOC): who uses memory of a request that is gone, or frees it twice, ends the worker with a report, and the test fails.
+#
+# usage: scripts/sanitize.sh [SOURCE] [-- ARGUMENT ...]
+#   SOURCE     a source tree of NGINX; without it that of Debian's package, by "apt-get source", which needs a deb-src line
+#   ARGUMENT   for cargo test, as "--test lifecycle"; without any, all tests that start NGINX
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH="$PATH:$HOME/.cargo/bin:/usr/sbin"
+
+readonly work=$PWD/target/sanitize target=x86_64-unknown-linux-gnu
+mkdir -p "$work"
+source=
+[ $# -eq 0 ] || [ "$1" = -- ] || { source=$(cd "$1" && pwd); shift; }
+[ "${1-}" != -- ] || shift
+
+scripts/setup.sh --tests
+if [ -z "$source" ]; then
+    (cd "$work" && apt-get -qq source nginx >/dev/null) || {
+        echo "no source of NGINX: add a deb-src line to apt's sources, or name a tree" >&2
+        exit 2
+    }
+    source=$(find "$work" -mindepth 1 -maxdepth 1 -type d -name 'nginx-[0-9]*' | sort | tail -n 1)
+fi
+
+tree=$work/tree
+if [ ! -x "$tree/objs/nginx" ] || [ "$(cat "$tree/.source" 2>/dev/null)" != "$source" ]; then
+    rm -rf "$tree"
+    cp -a "$source" "$tree"
+    (
+        cd "$tree"
+        configure=./configure
+        [ -f configure ] && [ ! -L configure ] || configure=auto/configure
+        $configure --with-compat --with-debug --with-threads --with-file-aio \
+            --with-http_{ssl,v2,stub_status,auth_request,realip,addition,slice,sub,gunzip}_module \
+            --with-cc-opt='-O1 -g -fsanitize=address -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1' \
+            --with-ld-opt=-fsanitize=address
+        # what its build runs is not looked at for leaks
+        ASAN_OPTIONS=detect_leaks=0 make -j"$(nproc)"
+    ) >"$work/nginx.log" 2>&1 || { tail -n 20 "$work/nginx.log" >&2; exit 1; }
+    echo "$source" >"$tree/.source"
+fi
+
+# The sanitizer of Rust is there in every toolchain, behind this switch.
+RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address PHANTOM_TOKEN_NGINX_VERSION_CHECK=off NGINX_BUILD_DIR=$tree/objs \
+    CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_LTO=off \
+    cargo build --release --locked --lib --target $target --target-dir "$work/module"
+
+export NGINX_BINARY=$tree/objs/nginx
+export PHANTOM_TOKEN_MODULE=$work/module/$target/release/libngx_http_phantom_token_module.so
+# Workers run as another user, whom the leak checker may not trace.
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:exitcode=99
+if [ $# -eq 0 ]; then
+    for name in tests/*/main.rs; do
+        case $name in
+            tests/support/* | tests/client/* | tests/configuration/*) ;;
+            *) set -- "$@" --test "$(basename "$(dirname "$name")")" ;;
+        esac
+    done
+    for name in cache cache_sharing logs recipes stale tls variables; do set -- "$@" --test "$name"; done
+fi
+exec cargo test --locked --no-default-features --no-fail-fast "$@"

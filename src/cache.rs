@@ -268,7 +268,7 @@ mod tests {
         keep(&mut cache, 1, Some(40));
         keep(&mut cache, 2, None);
         keep(&mut cache, 3, Some(1_000));
-        let mut stale = |cache: &mut Cache, n, window, at: u64| {
+        let stale = |cache: &mut Cache, n, window, at: u64| {
             let at = now(at, (at / 1_000) as i64);
             assert!(at.msec < 10_000 || !is_active(cache, n, at), "past its lifetime it is no hit");
             cache.stale(&key(n), window, at).is_some()

@@ -87,9 +87,7 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
     if record.key == Some(key) && !matches!(record.verdict, Verdict::Open) {
         return carry_out(r, location, record);
     }
-    record.set_token(token);
-    record.key = Some(key);
-    record.verdict = Verdict::Open;
+    record.reopen(key, token);
 
     let now = worker_process::clock();
     // SAFETY: the location is the request's.

@@ -114,9 +114,12 @@ impl Record {
         None
     }
 
-    /// Remembers which part of the header is the token.
-    pub fn set_token(&mut self, token: &str) {
+    /// A new question: what was decided before was about another one.
+    pub fn reopen(&mut self, key: Key, token: &str) {
+        self.earlier.extend(self.answer.take());
         self.token = ngx_str_t { len: token.len(), data: token.as_ptr().cast_mut() };
+        self.key = Some(key);
+        self.verdict = Verdict::Open;
     }
 
     /// The token the client sent; empty when there is none.
@@ -127,7 +130,7 @@ impl Record {
 
     /// The token is active.
     pub fn activate(&mut self, answer: Arc<Active>) {
-        self.earlier.extend(self.answer.replace(answer));
+        self.answer = Some(answer);
         self.verdict = Verdict::Active;
         self.status = Some(TokenStatus::Active);
     }

@@ -1,8 +1,8 @@
 //! `$phantom_token_claim_NAME`: from the answer, safe in headers, and nobody else's.
 
-use super::support::gateway::{PROTECT, bare};
+use super::support::gateway::{PROTECT, PROTECT2, bare};
 use super::support::http::Client;
-use super::support::{Api, Echo, Idp, Shape, TokenSpec, http};
+use super::support::{Answer, Api, Echo, Idp, Shape, TokenSpec, http};
 
 const HEADERS: &str = "proxy_set_header X-Sub $phantom_token_claim_sub; proxy_set_header X-Groups $phantom_token_claim_groups; \
      proxy_set_header X-Level $phantom_token_claim_level; proxy_set_header X-User $phantom_token_claim_username; \
@@ -71,6 +71,31 @@ fn never_of_an_earlier_request() {
         let response = client.request("GET", path, &headers, b"");
         assert_eq!((response.header("X-Sub"), response.header("X-Admin")), (sub, is_admin), "{path}");
     }
+    nginx.finish();
+}
+
+/// What one server says of a token is gone when another is asked about it.
+#[test]
+fn of_the_last_answer() {
+    let (idp, other, api) = (Idp::start(), Idp::start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .workers(1)
+        .var("introspect2", other.introspection_url())
+        .server("add_header X-Sub $phantom_token_claim_sub always;")
+        .server(&format!("location / {{ {PROTECT} try_files /.none @other; }}"))
+        .server(&format!("location @other {{ {PROTECT2} proxy_pass @api@; }}"))
+        .start();
+    let token = idp.issue_token(TokenSpec::new().subject("jane"));
+    let twin = other.issue_token(TokenSpec::new().subject("joe"));
+    other.answer_next(Answer::jwt(&twin.jwt));
+    for (status, sub) in [(200, Some("joe")), (200, Some("joe"))] {
+        let response = http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]);
+        assert_eq!((response.status, response.header("X-Sub")), (status, sub));
+    }
+    let token = idp.issue_token(TokenSpec::new().subject("jane"));
+    other.answer_all(Answer::status(204));
+    let response = http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]);
+    assert_eq!((response.status, response.header("X-Sub")), (401, None));
     nginx.finish();
 }
 

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use ::ngx::ffi as ngx;
 use ngx::{ngx_array_t, ngx_flag_t, ngx_http_complex_value_t, ngx_int_t, ngx_msec_t};
@@ -18,13 +17,13 @@ use crate::exchange::{Bounds, Policy};
 use crate::key::{KeyMaker, Seed};
 use crate::requirements::Requirements;
 use crate::settings::{
-    ClientAuth, ClientAuthMethod, ClientKey, ClientPassword, ClientSettings, Endpoint, EndpointLocation, EndpointUrl,
-    Identity, IntrospectionJwt, Profile, Secret, Tls, TrustedCertificate,
+    ClientAuthMethod, ClientKey, ClientSettings, Endpoint, EndpointLocation, IntrospectionJwt, Profile, Secret,
+    TrustedCertificate,
 };
 use crate::source::Source;
 
 use super::bindings;
-use super::log::{Level, Log};
+use super::log::Log;
 
 /// A value and the place in the configuration that it came from.
 #[derive(Debug, Clone)]
@@ -75,13 +74,13 @@ pub struct LocationConf {
     pub(super) sources: Option<Vec<Source>>,
     pub(super) resource_metadata: Option<String>,
     /// It has what the block around it says, too.
-    merged: bool,
+    pub(super) merged: bool,
     pub(super) settings: Option<LocationSettings>,
 }
 
-const UNSET: isize = ngx::NGX_CONF_UNSET as isize;
+pub(super) const UNSET: isize = ngx::NGX_CONF_UNSET as isize;
 const UNSET_SIZE: usize = bindings::NGX_CONF_UNSET_SIZE as usize;
-const UNSET_MSEC: ngx_msec_t = bindings::NGX_CONF_UNSET_MSEC as ngx_msec_t;
+pub(super) const UNSET_MSEC: ngx_msec_t = bindings::NGX_CONF_UNSET_MSEC as ngx_msec_t;
 
 fn unset_ptr<T>() -> *mut T {
     std::ptr::without_provenance_mut(bindings::NGX_CONF_UNSET_PTR as usize)
@@ -155,7 +154,7 @@ pub struct MainConf {
     profiles: HashMap<Arc<Profile>, Arc<ProfileHandle>>,
     clients: HashMap<Arc<ClientSettings>, Arc<ClientSettings>>,
     /// What has been warned of, and where.
-    warned: HashSet<(&'static str, String)>,
+    pub(super) warned: HashSet<(&'static str, String)>,
 }
 
 const DEFAULT_CACHE_SIZE: usize = 16 << 20;
@@ -191,7 +190,7 @@ impl MainConf {
         !self.clients.is_empty()
     }
 
-    fn profile(&mut self, profile: Profile) -> Arc<ProfileHandle> {
+    pub(super) fn profile(&mut self, profile: Profile) -> Arc<ProfileHandle> {
         if let Some(known) = self.profiles.get(&profile) {
             return Arc::clone(known);
         }
@@ -206,7 +205,7 @@ impl MainConf {
         handle
     }
 
-    fn client(&mut self, settings: ClientSettings) -> Result<Arc<ClientSettings>, String> {
+    pub(super) fn client(&mut self, settings: ClientSettings) -> Result<Arc<ClientSettings>, String> {
         if let Some(known) = self.clients.get(&settings) {
             return Ok(Arc::clone(known));
         }
@@ -322,38 +321,6 @@ impl LocationConf {
         if self.merged || self.enable != 1 { None } else { self.enable_place.as_deref() }
     }
 
-    /// The connection to an endpoint that is a location is that location's business: what one block says of both
-    /// cannot be meant.
-    pub(super) fn check_location_endpoint(&self) -> Result<(), String> {
-        if self.merged {
-            return Ok(());
-        }
-        let Some(Set { value: Endpoint::Location(location), place }) = &self.endpoint else { return Ok(()) };
-        let secret = self.client_secret.as_ref().map_or("phantom_token_client_secret", |(name, _)| name);
-        let of_client = [
-            (self.client_id.is_some(), "phantom_token_client_id"),
-            (self.client_secret.is_some(), secret),
-            (self.client_auth.is_some(), "phantom_token_client_auth"),
-            (self.client_key.is_some(), "phantom_token_client_key"),
-            (self.client_bearer.is_some(), "phantom_token_client_bearer_file"),
-            (self.connect_timeout != UNSET_MSEC, "phantom_token_connect_timeout"),
-            (self.keepalive != UNSET, "phantom_token_keepalive"),
-            (self.ssl_verify != UNSET, "phantom_token_ssl_verify"),
-            (self.ssl_trusted_certificate.is_some(), "phantom_token_ssl_trusted_certificate"),
-            (self.ssl_name.is_some(), "phantom_token_ssl_name"),
-            (self.ssl_certificate.is_some(), "phantom_token_ssl_certificate"),
-            (self.ssl_certificate_key.is_some(), "phantom_token_ssl_certificate_key"),
-        ];
-        match of_client.into_iter().find(|(is_set, _)| *is_set) {
-            Some((_, name)) => Err(format!(
-                "\"{name}\" has no effect beside \"phantom_token_introspection_endpoint\" \"{}\" in {place}: that \
-                 is a location, which has \"proxy_set_header\", \"proxy_ssl_verify\" and their like for it",
-                location.uri
-            )),
-            None => Ok(()),
-        }
-    }
-
     /// What a merged block that is on amounts to, in the server block of this name; the error is a sentence about the
     /// configuration.
     pub(super) fn settings(&self, main: &mut MainConf, server: usize, log: Log) -> Result<LocationSettings, String> {
@@ -403,170 +370,5 @@ impl LocationConf {
             challenge,
             preflight: self.preflight.unwrap_or(Preflight::NoContent),
         })
-    }
-    /// An endpoint that the module's own client asks.
-    fn asked_by_client(
-        &self,
-        main: &mut MainConf,
-        url: &EndpointUrl,
-        place: &str,
-        log: Log,
-    ) -> Result<(Arc<ProfileHandle>, Carrier), String> {
-        let client_auth = self.client_auth(url)?;
-        let tls = Tls {
-            verify: self.ssl_verify != 0,
-            trusted_certificate: self.ssl_trusted_certificate.clone(),
-            server_name: self.ssl_name.clone(),
-            identity: self.identity()?,
-        };
-        let unauthenticated = matches!(client_auth, ClientAuth::None) && self.client_auth.is_none();
-        let profile = main.profile(self.profile(Endpoint::Url(url.clone()), client_auth, tls.clone()));
-        let named = format_args!("\"phantom_token_introspection_endpoint\" \"{}\" in {place}", url.for_log());
-        if main.warned.insert(("endpoint", place.to_owned())) {
-            if url.is_plain_remote() {
-                log.write(
-                    Level::Warn,
-                    format_args!("{named} sends tokens and credentials unencrypted over the network; use https"),
-                );
-            }
-            if unauthenticated {
-                log.write(
-                    Level::Warn,
-                    format_args!(
-                        "{named} is asked without client credentials; set \"phantom_token_client_id\" and \
-                         \"phantom_token_client_secret_file\", or \"phantom_token_client_auth none\""
-                    ),
-                );
-            }
-        }
-        if let (0, Some(off), false) = (self.cache, &self.cache_place, url.is_loopback()) {
-            if main.warned.insert(("cache", off.clone())) {
-                log.write(
-                    Level::Warn,
-                    format_args!(
-                        "\"phantom_token_cache off\" in {off} has \"{}\" asked for every request; to make some requests \
-                         see a revocation at once, use \"phantom_token_cache_bypass\" for them",
-                        url.for_log()
-                    ),
-                );
-            }
-        }
-        let client = main.client(ClientSettings {
-            endpoint: url.clone(),
-            tls,
-            connect_timeout: Duration::from_millis(self.connect_timeout as u64),
-            keepalive: self.keepalive as usize,
-        });
-        Ok((profile, Carrier::Client(client.map_err(|error| format!("{named}: {error}"))?)))
-    }
-
-    /// An endpoint that is a location of NGINX: what concerns the client is that location's.
-    fn asked_by_subrequest(
-        &self,
-        main: &mut MainConf,
-        location: EndpointLocation,
-        endpoint: &Set<Endpoint>,
-        log: Log,
-    ) -> (Arc<ProfileHandle>, Carrier) {
-        if location.looks_like_host() && main.warned.insert(("endpoint", endpoint.place.clone())) {
-            log.write(
-                Level::Warn,
-                format_args!(
-                    "\"phantom_token_introspection_endpoint\" \"{}\" in {} is taken for the URI of a location; if it \
-                     is a host, begin it with \"https://\"",
-                    location.uri, endpoint.place
-                ),
-            );
-        }
-        let carrier = Carrier::Subrequest(Arc::new(location.clone()));
-        (main.profile(self.profile(Endpoint::Location(location), ClientAuth::None, Tls::new())), carrier)
-    }
-
-    fn client_auth(&self, url: &EndpointUrl) -> Result<ClientAuth, String> {
-        let Some(Set { value: method, place }) = &self.client_auth else { return self.default_client_auth() };
-        let needs = |directives: &str| {
-            format!("\"phantom_token_client_auth {}\" in {place} needs {directives}", method.as_str())
-        };
-        let client_id = self.client_id.as_ref().map(|id| id.value.clone());
-        let password = || match (&client_id, &self.client_secret) {
-            (Some(client_id), Some((_, secret))) => {
-                Ok(ClientPassword { client_id: client_id.clone(), client_secret: secret.value.clone() })
-            }
-            _ => Err(needs(
-                "\"phantom_token_client_id\" and \"phantom_token_client_secret\" or \"phantom_token_client_secret_file\"",
-            )),
-        };
-        match method {
-            ClientAuthMethod::None => Ok(ClientAuth::None),
-            ClientAuthMethod::ClientSecretBasic => password().map(ClientAuth::ClientSecretBasic),
-            ClientAuthMethod::ClientSecretBasicRaw => password().map(ClientAuth::ClientSecretBasicRaw),
-            ClientAuthMethod::ClientSecretPost => password().map(ClientAuth::ClientSecretPost),
-            ClientAuthMethod::PrivateKeyJwt => match (client_id, self.client_key.clone()) {
-                (Some(client_id), Some(key)) => Ok(ClientAuth::PrivateKeyJwt { client_id, key }),
-                _ => Err(needs("\"phantom_token_client_id\" and \"phantom_token_client_key\"")),
-            },
-            ClientAuthMethod::TlsClientAuth => match (client_id, &self.ssl_certificate) {
-                (Some(client_id), Some(_)) if url.url().scheme() == "https" => {
-                    Ok(ClientAuth::TlsClientAuth { client_id })
-                }
-                _ => Err(needs(
-                    "\"phantom_token_client_id\", \"phantom_token_ssl_certificate\" and an endpoint with \"https://\"",
-                )),
-            },
-            ClientAuthMethod::Bearer => match self.client_bearer.clone() {
-                Some(token) => Ok(ClientAuth::Bearer(token)),
-                None => Err(needs("\"phantom_token_client_bearer_file\"")),
-            },
-        }
-    }
-
-    /// Without `phantom_token_client_auth`: `client_secret_basic` with an id.
-    fn default_client_auth(&self) -> Result<ClientAuth, String> {
-        match (&self.client_id, &self.client_secret) {
-            (Some(id), Some((_, secret))) => Ok(ClientAuth::ClientSecretBasic(ClientPassword {
-                client_id: id.value.clone(),
-                client_secret: secret.value.clone(),
-            })),
-            (None, None) => Ok(ClientAuth::None),
-            (Some(id), None) => Err(format!(
-                "\"phantom_token_client_id\" \"{}\" in {} needs \"phantom_token_client_secret\" or \
-                 \"phantom_token_client_secret_file\", or another \"phantom_token_client_auth\"",
-                id.value, id.place
-            )),
-            (None, Some((directive, secret))) => {
-                Err(format!("\"{directive}\" in {} needs \"phantom_token_client_id\"", secret.place))
-            }
-        }
-    }
-
-    fn identity(&self) -> Result<Option<Identity>, String> {
-        match (&self.ssl_certificate, &self.ssl_certificate_key) {
-            (Some(certificate), Some(key)) => {
-                Ok(Some(Identity { certificate: Arc::clone(&certificate.value), key: key.value.clone() }))
-            }
-            (None, None) => Ok(None),
-            (Some(certificate), None) => Err(format!(
-                "\"phantom_token_ssl_certificate\" in {} needs \"phantom_token_ssl_certificate_key\"",
-                certificate.place
-            )),
-            (None, Some(key)) => Err(format!(
-                "\"phantom_token_ssl_certificate_key\" in {} needs \"phantom_token_ssl_certificate\"",
-                key.place
-            )),
-        }
-    }
-
-    fn profile(&self, endpoint: Endpoint, client_auth: ClientAuth, tls: Tls) -> Profile {
-        Profile {
-            endpoint,
-            client_auth,
-            accept: self.accept.clone().unwrap_or_else(|| "application/jwt".into()),
-            jwt_members: self.jwt_members.clone().unwrap_or_else(|| vec!["phantom_token".into(), "jwt".into()]),
-            introspection_jwt: self.introspection_jwt.unwrap_or(IntrospectionJwt::Reject),
-            tls,
-            ignore_cache_control: self.ignore_cache_control != 0,
-            max_ttl: Duration::from_millis(self.cache_max_ttl as u64),
-            inactive_ttl: Duration::from_millis(self.cache_inactive_ttl as u64),
-        }
     }
 }

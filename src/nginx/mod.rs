@@ -9,11 +9,13 @@ mod bindings {
 }
 mod advice;
 mod config;
+mod config_endpoint;
 mod config_memory;
 mod directives;
 mod files;
 mod filters;
 mod handler;
+mod header_list;
 mod log;
 pub mod module;
 mod pending;

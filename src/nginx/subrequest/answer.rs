@@ -14,7 +14,8 @@ use crate::freshness::{self, Stated};
 use crate::introspection::{self, Answer, Failure, MAX_BODY, Phase, Response};
 use crate::settings::Profile;
 
-use super::super::request::{Request, list_elements};
+use super::super::header_list::list_elements;
+use super::super::request::Request;
 use super::{FlightId, conclude, with_running};
 
 /// As much as has come.

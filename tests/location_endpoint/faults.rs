@@ -16,8 +16,8 @@ fn each_fault_has_its_status() {
              add_header X-Status $phantom_token_status always; proxy_pass @api@; }",
         )
         .server(
-            "location = /ask { internal; proxy_set_header Authorization \"@basic@\"; proxy_next_upstream off; \
-             proxy_pass @introspect@; }",
+            "location = /ask { internal; log_subrequest on; proxy_set_header Authorization \"@basic@\"; \
+             proxy_next_upstream off; proxy_pass @introspect@; }",
         )
         .allow_log("introspection of token")
         .allow_log("while reading response header from upstream")

@@ -16,7 +16,7 @@ fn gateway(idp: &Idp, api: &Api) -> Builder {
             "location / { phantom_token on; phantom_token_introspection_endpoint /ask; proxy_pass @api@; }
              location /impatient { phantom_token on; phantom_token_introspection_endpoint /ask; phantom_token_timeout 500ms; proxy_pass @api@; }",
         )
-        .server("location = /ask { internal; proxy_set_header Authorization \"@basic@\"; proxy_pass @introspect@; }")
+        .server("location = /ask { internal; log_subrequest on; proxy_set_header Authorization \"@basic@\"; proxy_pass @introspect@; }")
 }
 
 fn request(path: &str, bearer: &str) -> Vec<u8> {

@@ -3,12 +3,16 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use h2::Reason;
 use support::gateway::{PROTECT, asked_by_location, bare, wait_for_in_progress};
 use support::raw::RawConnection;
+use support::tls::Pki;
 use support::{Api, Echo, Idp, Nginx, RawServer, http};
 
 const TIMEOUT: Duration = Duration::from_millis(1500);
@@ -229,5 +233,140 @@ fn what_is_no_fault() {
         .start();
     let response = http::get(nginx.addr(), "/", &[("Authorization", "Bearer any")]);
     assert_eq!(Echo::of(&response).bearer(), Some(jwt.as_str()));
+    nginx.finish();
+}
+
+/// What an HTTP/2 server does with a request.
+#[derive(Debug, Clone, Copy)]
+enum Http2 {
+    Answers,
+    Reset,
+    Refuses,
+    GoesAway,
+    Hangs,
+    ResetsAfterHeaders,
+    HangsAfterHeaders,
+    ResetsInBody,
+    EndsShort,
+    Endless,
+    BigHeaders,
+    Drops,
+}
+
+/// One that does `current` with every request, over TLS.
+fn http2_server(pki: &Pki, current: Arc<Mutex<Http2>>, jwt: &str) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+    listener.set_nonblocking(true).expect("a listener for tokio");
+    let addr = listener.local_addr().expect("an address");
+    let (acceptor, jwt) = (pki.acceptor(&["h2"]), Bytes::copy_from_slice(jwt.as_bytes()));
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, current, jwt) = (acceptor.clone(), current.clone(), jwt.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        let fault = *current.lock().expect("the fault");
+                        match fault {
+                            Http2::GoesAway => connection.abrupt_shutdown(Reason::INTERNAL_ERROR),
+                            Http2::Drops => return,
+                            Http2::Reset => respond.send_reset(Reason::INTERNAL_ERROR),
+                            Http2::Refuses => respond.send_reset(Reason::REFUSED_STREAM),
+                            // kept, or dropping it would reset the stream
+                            Http2::Hangs => std::mem::forget(respond),
+                            other => drop(tokio::spawn(respond_with(other, respond, jwt.clone()))),
+                        }
+                    }
+                });
+            }
+        });
+    });
+    addr
+}
+
+async fn respond_with(fault: Http2, mut respond: h2::server::SendResponse<Bytes>, jwt: Bytes) {
+    let mut response = hyper::Response::builder().header("content-type", "application/jwt");
+    if let Http2::EndsShort | Http2::ResetsInBody = fault {
+        response = response.header("content-length", jwt.len() + 10);
+    }
+    if let Http2::BigHeaders = fault {
+        for i in 0..100 {
+            response = response.header(format!("x-{i}"), "x".repeat(1024));
+        }
+    }
+    let Ok(mut stream) = respond.send_response(response.body(()).expect("a response"), false) else { return };
+    match fault {
+        Http2::ResetsAfterHeaders => stream.send_reset(Reason::INTERNAL_ERROR),
+        Http2::HangsAfterHeaders => std::future::pending().await,
+        Http2::Endless => loop {
+            stream.reserve_capacity(16 << 10);
+            match std::future::poll_fn(|context| stream.poll_capacity(context)).await {
+                Some(Ok(_)) if stream.send_data(Bytes::from(vec![b'a'; stream.capacity().max(1)]), false).is_ok() => {}
+                _ => return,
+            }
+        },
+        Http2::ResetsInBody => {
+            let _ = stream.send_data(jwt, false);
+            tokio::task::yield_now().await;
+            stream.send_reset(Reason::INTERNAL_ERROR);
+        }
+        _ => drop(stream.send_data(jwt, true)),
+    }
+}
+
+#[test]
+fn every_fault_of_http_2() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let (pki, current) = (Pki::of("127.0.0.1"), Arc::new(Mutex::new(Http2::Answers)));
+    let jwt = idp.issue().jwt;
+    let server = http2_server(&pki, current.clone(), &jwt);
+    let nginx = bare(&idp, &api)
+        .workers(1)
+        .file("ca.pem", pki.ca.clone())
+        .server("phantom_token_timeout 1500ms; keepalive_requests 100000000;")
+        .server(&format!("location /healthy {{ {PROTECT} proxy_pass @api@; }}"))
+        .server(&format!(
+            "location / {{ phantom_token on; phantom_token_client_auth none; phantom_token_cache_inactive_ttl 0; \
+             phantom_token_ssl_trusted_certificate @dir@/ca.pem; \
+             phantom_token_introspection_endpoint https://{server}/introspect; proxy_pass @api@; }}"
+        ))
+        .allow_log("introspection of token")
+        .start();
+    let token = idp.issue();
+    let mut wrong = Vec::new();
+    for (n, (fault, status)) in [
+        (Http2::Answers, 200),
+        (Http2::Reset, 502),
+        (Http2::Refuses, 502),
+        (Http2::GoesAway, 502),
+        (Http2::Hangs, 504),
+        (Http2::ResetsAfterHeaders, 502),
+        (Http2::HangsAfterHeaders, 504),
+        (Http2::ResetsInBody, 502),
+        (Http2::EndsShort, 502),
+        (Http2::Endless, 502),
+        (Http2::BigHeaders, 502),
+        (Http2::Drops, 502),
+        (Http2::Answers, 200),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        *current.lock().expect("the fault") = fault;
+        let stop = Arc::new(AtomicBool::new(false));
+        let neighbour = neighbour(&nginx, &token.bearer(), &stop);
+        let begun = Instant::now();
+        let response = http::get(nginx.addr(), "/", &[("Authorization", &format!("Bearer h2-{n}"))]);
+        let took = begun.elapsed();
+        stop.store(true, Ordering::SeqCst);
+        let longest = neighbour.join().expect("the neighbour");
+        if response.status != status || took > TIMEOUT + Duration::from_secs(1) || longest > Duration::from_secs(1) {
+            wrong.push(format!("{fault:?}: {} after {took:?}, a neighbour waited {longest:?}", response.status));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     nginx.finish();
 }

@@ -43,6 +43,13 @@ impl Pki {
         Pki::issue(certificate)
     }
 
+    /// For a server of the test's own.
+    pub fn acceptor(&self, alpn: &[&str]) -> TlsAcceptor {
+        let mut config = self.server.clone();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     fn issue(certificate: CertificateParams) -> Pki {
         let ca_key = KeyPair::generate().expect("generate a CA's key");
         let mut ca = CertificateParams::new(Vec::new()).expect("a CA without a name");
@@ -100,11 +107,10 @@ impl TlsServer {
         let port = ports::reserve();
         let (shared, gate) = (Arc::new(Shared::default()), Gate::closed());
         gate.open();
-        let mut config = pki.server.clone();
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let acceptor = pki.acceptor(alpn);
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind(port.addr())).expect("bind the TLS server");
-        let accepting = accept(listener, TlsAcceptor::from(Arc::new(config)), shared.clone(), gate.clone());
+        let accepting = accept(listener, acceptor, shared.clone(), gate.clone());
         let (alive, ended) = oneshot::channel::<()>();
         std::thread::spawn(move || {
             runtime.spawn(accepting);

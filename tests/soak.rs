@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::gateway::{PROTECT, PROTECT_BY_LOCATION, asked_by_location, bare, wait_for_in_progress};
 use support::http::{Client, request_bytes};
-use support::{Answer, Api, Idp, Nginx};
+use support::{Answer, Api, Idp, Nginx, TokenSpec};
 
 /// How long after a fault its consequences are explained by it.
 const AFTERMATH: Duration = Duration::from_secs(2);
@@ -111,7 +111,8 @@ fn pause(plan: &Plan, time: Duration) {
 /// One thread's requests; what came out that the plan does not explain.
 fn load(plan: &Plan, idp: &Idp, nginx: &Nginx, seed: u64) -> Vec<String> {
     let mut errors = Vec::new();
-    let hot: Vec<_> = (0..20).map(|_| idp.issue()).collect();
+    // they outlive the test
+    let hot: Vec<_> = (0..20).map(|_| idp.issue_token(TokenSpec::new().expires_in(86_400))).collect();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut client = None;
     while !plan.is_over() {

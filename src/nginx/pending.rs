@@ -209,13 +209,12 @@ unsafe extern "C" fn on_deadline(event: *mut ngx_event_t) {
     });
 }
 
-/// The client's connection is writable, or a delay has ended that `limit_req` has put on it: that of a subrequest, for the
-/// request itself has had its own.
+/// The client's connection is writable; or a subrequest, whose connection it is too, has put a delay on it that has ended.
 unsafe extern "C" fn on_writable(r: *mut ngx::ngx_http_request_t) {
     guard((), || {
         // SAFETY: NGINX calls event handlers with a live request.
         if let Some(context) = Context::of(unsafe { Request::new(r) }) {
-            subrequest::resume_delayed(context.request, context.flight);
+            subrequest::on_owner_event(context.request, context.flight);
         }
     });
 }

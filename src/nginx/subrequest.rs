@@ -145,18 +145,21 @@ pub fn abort_abandoned() {
     }
 }
 
-/// Lets the subrequest of `flight` go on if it is `owner`'s and waits for an event of the owner's connection: NGINX tells
-/// only the request that the connection is with.
-pub fn resume_delayed(owner: Request, flight: FlightId) {
+/// Tells the subrequest of `flight`, if it is `owner`'s, that the owner's connection has an event: a delay of `limit_req` has
+/// ended, or what njs waited for has come. NGINX tells only the request that the connection is with. One that waits for
+/// an upstream has the upstream's events.
+pub fn on_owner_event(owner: Request, flight: FlightId) {
     let Some(subrequest) = with_running(|all| all.get(&flight).map(|running| running.subrequest)) else { return };
     // SAFETY: the entry was there, so the subrequest is live.
-    let delayed = unsafe { (*subrequest.as_ptr()).main == owner.as_ptr() && in_preaccess(subrequest) };
-    if delayed {
-        // SAFETY: as above.
-        if let Some(handler) = unsafe { (*subrequest.as_ptr()).write_event_handler } {
-            // SAFETY: this is how NGINX calls it.
-            unsafe { handler(subrequest.as_ptr()) };
-        }
+    let (main, upstream, handler) = unsafe {
+        ((*subrequest.as_ptr()).main, (*subrequest.as_ptr()).upstream, (*subrequest.as_ptr()).write_event_handler)
+    };
+    let Some(handler) = handler else { return };
+    // Until NGINX has begun with it, its handler is the one that begins.
+    let has_begun = handler as usize != ngx::ngx_http_handler as *const () as usize;
+    if main == owner.as_ptr() && upstream.is_null() && has_begun {
+        // SAFETY: this is how NGINX calls it.
+        unsafe { handler(subrequest.as_ptr()) };
     }
 }
 

@@ -183,6 +183,7 @@ pub fn deliver(parked: NonNull<Context>, outcome: &Outcome, first: bool) {
         // A redirect (`post_action`) has taken the request elsewhere.
         return;
     }
+    subrequest::on_owner_resumed(r, context.flight);
     // A subrequest that has run meanwhile has named itself in the log's lines.
     // SAFETY: the request is live.
     unsafe { set_log_request(r.connection(), r) };

@@ -12,7 +12,7 @@
 mod answer;
 mod question;
 
-use std::cell::RefCell;
+use std::cell::{RefCell, UnsafeCell};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -48,7 +48,17 @@ struct Running {
     answer: PartialAnswer,
     /// The answer has been handed on; what still comes is of no interest.
     concluded: bool,
+    /// The owner has gone on: nobody tells the subrequest of events of the connection any longer.
+    polled: bool,
 }
+
+/// How often a subrequest is told of an event that may have been, milliseconds.
+const POLL: ngx::ngx_msec_t = 100;
+
+/// The timer for that; set while there is such a subrequest.
+static POLLING: EventLoop<UnsafeCell<ngx::ngx_event_t>> =
+    // SAFETY: every field of an event may be zero.
+    EventLoop::new(UnsafeCell::new(unsafe { std::mem::zeroed() }));
 
 fn with_running<R>(f: impl FnOnce(&mut HashMap<FlightId, Running>) -> R) -> R {
     f(RUNNING.borrow_mut().get_or_insert_default())
@@ -93,8 +103,13 @@ pub fn start(
     }
     // SAFETY: the subrequest is live and has not run yet.
     unsafe { question.put(subrequest) };
-    let running =
-        Running { subrequest, profile: Arc::clone(profile), answer: PartialAnswer::default(), concluded: false };
+    let running = Running {
+        subrequest,
+        profile: Arc::clone(profile),
+        answer: PartialAnswer::default(),
+        concluded: false,
+        polled: false,
+    };
     with_running(|all| all.insert(flight, running));
     // SAFETY: `ngx_pool_cleanup_add` returned it.
     unsafe { (*cleanup).data = id };
@@ -138,9 +153,20 @@ pub fn abandon(flight: FlightId) {
 pub fn abort_abandoned() {
     let abandoned = ABANDONED.take();
     for flight in abandoned {
-        if let Some(running) = with_running(|all| all.remove(&flight)) {
-            // SAFETY: the entry was there, so the subrequest is live.
-            guard((), || unsafe { abort(running.subrequest) });
+        let Some(subrequest) = with_running(|all| all.get(&flight).map(|running| running.subrequest)) else { continue };
+        // SAFETY: the entry was there, so the subrequest is live.
+        if unsafe { can_be_aborted(subrequest) } {
+            with_running(|all| all.remove(&flight));
+            // SAFETY: as above.
+            guard((), || unsafe { abort(subrequest) });
+        } else {
+            with_running(|all| {
+                if let Some(running) = all.get_mut(&flight) {
+                    running.concluded = true;
+                    running.polled = true;
+                }
+            });
+            poll_later();
         }
     }
 }
@@ -151,16 +177,97 @@ pub fn abort_abandoned() {
 pub fn on_owner_event(owner: Request, flight: FlightId) {
     let Some(subrequest) = with_running(|all| all.get(&flight).map(|running| running.subrequest)) else { return };
     // SAFETY: the entry was there, so the subrequest is live.
-    let (main, upstream, handler) = unsafe {
-        ((*subrequest.as_ptr()).main, (*subrequest.as_ptr()).upstream, (*subrequest.as_ptr()).write_event_handler)
-    };
+    unsafe {
+        if (*subrequest.as_ptr()).main == owner.as_ptr() {
+            tell(subrequest);
+        }
+    }
+}
+
+/// The owner waits no longer, but its subrequest may still run: for others, or because it cannot be stopped.
+pub fn on_owner_resumed(owner: Request, flight: FlightId) {
+    let polled = with_running(|all| {
+        // SAFETY: the entry is there, so the subrequest is live.
+        let of_owner = |running: &&mut Running| unsafe { (*running.subrequest.as_ptr()).main == owner.as_ptr() };
+        all.get_mut(&flight).filter(of_owner).map(|running| running.polled = true)
+    });
+    if polled.is_some() {
+        poll_later();
+    }
+}
+
+fn poll_later() {
+    let event = POLLING.get();
+    // SAFETY: the event is the module's, and used on this thread only.
+    let timer = unsafe { &mut *event };
+    if timer.timer_set() != 0 {
+        return;
+    }
+    timer.handler = Some(poll);
+    // SAFETY: NGINX has a cycle while it calls modules.
+    timer.log = unsafe { (*ngx::ngx_cycle).log };
+    // NGINX's debug log reads a descriptor through an event's data, as it finds it in a connection.
+    timer.data = NO_CONNECTION.get().cast();
+    // A worker that quits does not wait for it.
+    timer.set_cancelable(1);
+    // SAFETY: the event lives as long as the process.
+    unsafe { ngx::ngx_add_timer(event, POLL) };
+}
+
+/// Stands where an event has its connection.
+static NO_CONNECTION: EventLoop<UnsafeCell<ngx::ngx_connection_t>> =
+    // SAFETY: every field of a connection may be zero.
+    EventLoop::new(UnsafeCell::new(unsafe { std::mem::zeroed() }));
+
+unsafe extern "C" fn poll(_event: *mut ngx::ngx_event_t) {
+    guard((), || {
+        let polled: Vec<_> =
+            with_running(|all| all.iter().filter(|(_, running)| running.polled).map(|(flight, _)| *flight).collect());
+        for flight in polled {
+            // What one does may end another.
+            let Some(subrequest) = with_running(|all| all.get(&flight).map(|running| running.subrequest)) else {
+                continue;
+            };
+            // SAFETY: the entry was there, so the subrequest is live, and its connection with it.
+            let c = unsafe { (*subrequest.as_ptr()).connection };
+            // SAFETY: as above.
+            guard((), || unsafe { tell(subrequest) });
+            // SAFETY: `c` was taken before; NGINX checks whether it was destroyed.
+            unsafe { ngx::ngx_http_run_posted_requests(c) };
+        }
+        if with_running(|all| all.values().any(|running| running.polled)) {
+            poll_later();
+        }
+    });
+}
+
+/// Calls what a subrequest without an upstream waits with.
+///
+/// # Safety
+///
+/// The subrequest must be live; it may be gone afterwards.
+unsafe fn tell(subrequest: NonNull<ngx_http_request_t>) {
+    // SAFETY: by the caller's promise.
+    let (upstream, handler) = unsafe { ((*subrequest.as_ptr()).upstream, (*subrequest.as_ptr()).write_event_handler) };
     let Some(handler) = handler else { return };
     // Until NGINX has begun with it, its handler is the one that begins.
     let has_begun = handler as usize != ngx::ngx_http_handler as *const () as usize;
-    if main == owner.as_ptr() && upstream.is_null() && has_begun {
+    if upstream.is_null() && has_begun {
         // SAFETY: this is how NGINX calls it.
         unsafe { handler(subrequest.as_ptr()) };
     }
+}
+
+/// Whether [`abort`] can end it.
+///
+/// # Safety
+///
+/// The subrequest must be live.
+unsafe fn can_be_aborted(subrequest: NonNull<ngx_http_request_t>) -> bool {
+    // SAFETY: by the caller's promise; a request's upstream lives as long as the request.
+    let upstream = unsafe { (*subrequest.as_ptr()).upstream.as_ref() };
+    // SAFETY: as above.
+    upstream.is_some_and(|upstream| !upstream.cleanup.is_null()) || unsafe { in_preaccess(subrequest) }
 }
 
 /// Whether a subrequest is held up by a limit, before it does anything.

@@ -10,16 +10,14 @@ pub const MAX_TOKEN: usize = 8 * 1024;
 const SCHEME: &[u8] = b"bearer";
 
 /// RFC 6750 §2.1: `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`; this is the first part.
-const B64TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        byte += 1;
-    }
-    table
-};
+///
+/// Without branches, so that the compiler looks at sixteen bytes at a time.
+const fn is_token_character(byte: u8) -> bool {
+    let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    // "-", ".", "/" and the digits follow each other.
+    let is_digit_or_neighbour = byte.wrapping_sub(b'-') <= b'9' - b'-';
+    is_letter | is_digit_or_neighbour | (byte == b'+') | (byte == b'_') | (byte == b'~')
+}
 
 /// What an `Authorization` field says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +27,7 @@ pub enum Credential<'a> {
     /// The scheme is `Bearer`, but what follows is not one token of at most [`MAX_TOKEN`] bytes.
     Malformed,
     /// A well-formed token; nobody has been asked about it yet.
-    Token(&'a str),
+    Token(&'a [u8]),
 }
 
 impl std::fmt::Debug for Credential<'_> {
@@ -66,17 +64,16 @@ pub fn credential(authorization: Option<&[u8]>) -> Credential<'_> {
 }
 
 /// `bytes` as a token, if that is what they are.
-pub fn token(bytes: &[u8]) -> Option<&str> {
+pub fn token(bytes: &[u8]) -> Option<&[u8]> {
     if bytes.len() > MAX_TOKEN {
         return None;
     }
     // *"=" at the end; at least one character before it.
     let padding = bytes.iter().rev().take_while(|b| **b == b'=').count();
     let (characters, _) = bytes.split_at_checked(bytes.len() - padding)?;
-    if characters.is_empty() || !characters.iter().all(|b| B64TOKEN[usize::from(*b)]) {
-        return None;
-    }
-    std::str::from_utf8(bytes).ok()
+    // All are looked at, whatever the first is: see above.
+    let good = characters.iter().fold(true, |good, byte| good & is_token_character(*byte));
+    (good && !characters.is_empty()).then_some(bytes)
 }
 
 fn trim_spaces(mut bytes: &[u8]) -> &[u8] {
@@ -116,22 +113,22 @@ mod tests {
             (b"Bearer=x", Absent),
             (b"Bearer,x", Absent),
             // and without case
-            (b"Bearer x", Token("x")),
-            (b"bearer x", Token("x")),
-            (b"BEARER x", Token("x")),
-            (b"bEaReR x", Token("x")),
+            (b"Bearer x", Token(b"x")),
+            (b"bearer x", Token(b"x")),
+            (b"BEARER x", Token(b"x")),
+            (b"bEaReR x", Token(b"x")),
             // 1*SP before the token, spaces after it do not matter
-            (b"Bearer   x", Token("x")),
-            (b"Bearer x  ", Token("x")),
+            (b"Bearer   x", Token(b"x")),
+            (b"Bearer x  ", Token(b"x")),
             (b"Bearer\tx", Malformed),
             (b"Bearer\t", Malformed),
             (b"Bearer \tx", Malformed),
             (b"Bearer x\t", Malformed),
             // b64token
-            (b"Bearer aZ09-._~+/", Token("aZ09-._~+/")),
-            (b"Bearer a.b.c", Token("a.b.c")),
-            (b"Bearer abc=", Token("abc=")),
-            (b"Bearer abc===", Token("abc===")),
+            (b"Bearer aZ09-._~+/", Token(b"aZ09-._~+/")),
+            (b"Bearer a.b.c", Token(b"a.b.c")),
+            (b"Bearer abc=", Token(b"abc=")),
+            (b"Bearer abc===", Token(b"abc===")),
             (b"Bearer =", Malformed),
             (b"Bearer ==", Malformed),
             (b"Bearer a=b", Malformed),
@@ -178,6 +175,6 @@ mod tests {
 
     #[test]
     fn debug_hides_the_token() {
-        assert_eq!(format!("{:?}", Token("hush")), "Token(…)");
+        assert_eq!(format!("{:?}", Token(b"hush")), "Token(…)");
     }
 }

@@ -3,8 +3,8 @@
 //! Two LRU lists share the configured bytes: seven eighths for active tokens, one eighth for inactive ones, so that a
 //! flood of garbage tokens can push out no valid one. Keys and bookkeeping are counted. Entries leave when they are
 //! looked at too late, when their list is over its share, or when a later answer contradicts them.
-
-use std::sync::Arc;
+//!
+//! A large list is several, by key: the hash table of one is moved in one go when it grows, and the event loop waits.
 
 use lru::LruCache;
 
@@ -20,20 +20,41 @@ pub struct Now {
     pub unix: i64,
 }
 
-/// Bytes an entry takes beyond its answer: list node, hash table slot at average load, two allocation headers, the JWT's
-/// reference counts.
+/// Bytes an entry takes beyond its answer's text: list node, hash table slot at average load, two allocation headers, the
+/// text's reference counts.
 const ENTRY_OVERHEAD: usize = 152;
 
 /// Divisor of the share that inactive tokens may take.
 const INACTIVE_SHARE: usize = 8;
 
+/// Most bytes of one LRU list: its hash table, of some ten thousand entries, moves within a millisecond or two.
+const SHARD_BYTES: usize = 16 * 1024 * 1024;
+
 /// What the cache knows of a token.
 #[derive(Debug)]
 pub enum Known<'a> {
     /// It is active.
-    Active(&'a Arc<Active>),
+    Active(&'a Active),
     /// It was answered inactive a moment ago.
     Inactive(Inactive),
+}
+
+/// What may be kept.
+trait Size {
+    /// Bytes beyond [`ENTRY_OVERHEAD`].
+    fn size(&self) -> usize;
+}
+
+impl Size for Active {
+    fn size(&self) -> usize {
+        Active::size(self)
+    }
+}
+
+impl Size for Inactive {
+    fn size(&self) -> usize {
+        0
+    }
 }
 
 struct Kept<T> {
@@ -42,52 +63,74 @@ struct Kept<T> {
     until: u64,
 }
 
-impl Kept<Arc<Active>> {
-    fn is_stale_until(&self, window: u64, now: Now) -> bool {
-        self.until.saturating_add(window) > now.msec && self.value.exp.is_some_and(|exp| exp > now.unix)
+impl<T: Size> Kept<T> {
+    fn cost(&self) -> usize {
+        ENTRY_OVERHEAD + self.value.size()
     }
 }
 
-struct Share<T> {
+impl Kept<Active> {
+    fn is_stale_until(&self, window: u64, now: Now) -> bool {
+        self.until.saturating_add(window) > now.msec && self.value.exp().is_some_and(|exp| exp > now.unix)
+    }
+}
+
+/// An LRU list that takes so many bytes.
+struct Shard<T> {
     entries: LruCache<Key, Kept<T>, BuildKeyHasher>,
     used: usize,
     limit: usize,
-    size: fn(&T) -> usize,
 }
 
-impl<T> Share<T> {
-    fn new(limit: usize, size: fn(&T) -> usize) -> Self {
-        Self { entries: LruCache::unbounded_with_hasher(BuildKeyHasher::default()), used: 0, limit, size }
+impl<T: Size> Shard<T> {
+    fn new(limit: usize) -> Self {
+        Self { entries: LruCache::unbounded_with_hasher(BuildKeyHasher::default()), used: 0, limit }
     }
 
-    fn cost(&self, value: &T) -> usize {
-        ENTRY_OVERHEAD + (self.size)(value)
-    }
-
-    fn insert(&mut self, key: Key, value: T, until: u64) {
+    fn insert(&mut self, key: Key, kept: Kept<T>) {
         self.remove(&key);
-        let cost = self.cost(&value);
+        let cost = kept.cost();
         if cost > self.limit {
             return;
         }
         while self.used + cost > self.limit {
             let Some((_, evicted)) = self.entries.pop_lru() else { break };
-            self.used -= self.cost(&evicted.value);
+            self.used -= evicted.cost();
         }
         self.used += cost;
-        self.entries.put(key, Kept { value, until });
+        self.entries.put(key, kept);
     }
 
     fn remove(&mut self, key: &Key) {
         if let Some(removed) = self.entries.pop(key) {
-            self.used -= self.cost(&removed.value);
+            self.used -= removed.cost();
         }
+    }
+}
+
+/// What one kind of answer may take of the cache.
+struct Share<T>(Box<[Shard<T>]>);
+
+impl<T: Size> Share<T> {
+    fn new(limit: usize) -> Self {
+        let count = limit.div_ceil(SHARD_BYTES).max(1);
+        Self((0..count).map(|_| Shard::new(limit / count)).collect())
+    }
+
+    /// The shard where `key` is, if it is anywhere.
+    fn of(&mut self, key: &Key) -> &mut Shard<T> {
+        let place = key.place(self.0.len());
+        &mut self.0[place]
+    }
+
+    fn usage(&self) -> (usize, usize) {
+        self.0.iter().fold((0, 0), |(entries, bytes), shard| (entries + shard.entries.len(), bytes + shard.used))
     }
 }
 
 /// The cache of one worker, all profiles together.
 pub struct Cache {
-    active: Share<Arc<Active>>,
+    active: Share<Active>,
     inactive: Share<Inactive>,
     /// How long an answer is kept beyond its lifetime, milliseconds, in case there is no newer one to be had.
     reserve: u64,
@@ -98,11 +141,7 @@ impl Cache {
     /// lifetime.
     pub fn new(bytes: usize, reserve: u64) -> Self {
         let inactive = bytes / INACTIVE_SHARE;
-        Self {
-            reserve,
-            active: Share::new(bytes - inactive, |active| active.size()),
-            inactive: Share::new(inactive, |_| 0),
-        }
+        Self { reserve, active: Share::new(bytes - inactive), inactive: Share::new(inactive) }
     }
 
     /// Looks `key` up. An active answer is checked against both clocks: its lifetime, and its `exp`.
@@ -113,21 +152,23 @@ impl Cache {
             Stale,
             Nothing,
         }
-        let found = match self.active.entries.get(key) {
-            Some(kept) if kept.until > now.msec && kept.value.exp.is_none_or(|exp| exp > now.unix) => Found::Good,
+        let shard = self.active.of(key);
+        let found = match shard.entries.get(key) {
+            Some(kept) if kept.until > now.msec && kept.value.is_valid_at(now.unix) => Found::Good,
             Some(kept) if kept.is_stale_until(self.reserve, now) => Found::Nothing,
             Some(_) => Found::Stale,
             None => Found::Nothing,
         };
         match found {
-            Found::Good => return self.active.entries.peek_mru().map(|(_, kept)| Known::Active(&kept.value)),
-            Found::Stale => self.active.remove(key),
+            Found::Good => return shard.entries.peek_mru().map(|(_, kept)| Known::Active(&kept.value)),
+            Found::Stale => shard.remove(key),
             Found::Nothing => {}
         }
-        match self.inactive.entries.get(key) {
+        let shard = self.inactive.of(key);
+        match shard.entries.get(key) {
             Some(kept) if kept.until > now.msec => Some(Known::Inactive(kept.value)),
             Some(_) => {
-                self.inactive.remove(key);
+                shard.remove(key);
                 None
             }
             None => None,
@@ -136,27 +177,28 @@ impl Cache {
 
     /// An active answer whose lifetime has ended, by at most `window` milliseconds: only one that says when the token
     /// expires, and only until then.
-    pub fn stale(&mut self, key: &Key, window: u64, now: Now) -> Option<&Arc<Active>> {
-        self.active.entries.peek(key).filter(|kept| kept.is_stale_until(window, now)).map(|kept| &kept.value)
+    pub fn stale(&mut self, key: &Key, window: u64, now: Now) -> Option<&Active> {
+        let kept = self.active.of(key).entries.peek(key)?;
+        kept.is_stale_until(window, now).then_some(&kept.value)
     }
 
     /// Keeps an active answer for `lifetime` milliseconds.
-    pub fn insert_active(&mut self, key: Key, active: Arc<Active>, lifetime: u64, now: Now) {
-        self.inactive.remove(&key);
-        self.active.insert(key, active, now.msec.saturating_add(lifetime));
+    pub fn insert_active(&mut self, key: Key, active: Active, lifetime: u64, now: Now) {
+        self.inactive.of(&key).remove(&key);
+        self.active.of(&key).insert(key, Kept { value: active, until: now.msec.saturating_add(lifetime) });
     }
 
     /// Forgets an active answer and keeps the refusal for `lifetime` milliseconds; zero keeps nothing.
     pub fn insert_inactive(&mut self, key: Key, reason: Inactive, lifetime: u64, now: Now) {
-        self.active.remove(&key);
+        self.active.of(&key).remove(&key);
         if lifetime > 0 {
-            self.inactive.insert(key, reason, now.msec.saturating_add(lifetime));
+            self.inactive.of(&key).insert(key, Kept { value: reason, until: now.msec.saturating_add(lifetime) });
         }
     }
 
     /// Entries and bytes in use: active, inactive.
     pub fn usage(&self) -> [(usize, usize); 2] {
-        [(self.active.entries.len(), self.active.used), (self.inactive.entries.len(), self.inactive.used)]
+        [self.active.usage(), self.inactive.usage()]
     }
 }
 
@@ -165,13 +207,15 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::key::tests::key;
+    use crate::key::{KeyMaker, Seed};
+    use crate::settings::tests::profile;
 
     fn now(msec: u64, unix: i64) -> Now {
         Now { msec, unix }
     }
 
-    fn active(length: usize, exp: Option<i64>) -> Arc<Active> {
-        Arc::new(Active::new(&"j".repeat(length - "Bearer ".len()), exp, ""))
+    fn active(length: usize, exp: Option<i64>) -> Active {
+        Active::new(&"j".repeat(length - "Bearer ".len()), exp, "")
     }
 
     fn is_active(cache: &mut Cache, n: u64, at: Now) -> bool {
@@ -243,6 +287,23 @@ mod tests {
         assert!(cache.usage()[1].1 <= 8000);
         assert!(is_inactive(&mut cache, 9_999, now(0, 0)));
         assert!(!is_inactive(&mut cache, 1, now(0, 0)));
+    }
+
+    #[test]
+    fn a_large_cache_is_several_that_fill_alike() {
+        let mut cache = Cache::new(8 * SHARD_BYTES, 0);
+        assert_eq!(cache.active.0.len(), 7);
+        let seed = Seed::draw().unwrap();
+        let maker = KeyMaker::new(&seed, &profile());
+        let keys: Vec<_> = (0..7000_u32).map(|n| maker.key(b"", &n.to_be_bytes())).collect();
+        for key in &keys {
+            cache.insert_active(*key, active(10, None), 1000, now(0, 0));
+        }
+        assert!(keys.iter().all(|key| cache.get(key, now(0, 0)).is_some()));
+        assert_eq!(cache.usage()[0], (7000, 7000 * (ENTRY_OVERHEAD + 10)));
+        for shard in &cache.active.0 {
+            assert!((800..1200).contains(&shard.entries.len()), "{}", shard.entries.len());
+        }
     }
 
     #[test]

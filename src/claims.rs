@@ -1,17 +1,71 @@
 //! What does an answer say of a token, beyond that it is active?
 //!
 //! Members of the endpoint's JSON (RFC 7662 §2.2), and claims of the JWT it gave (RFC 7519 §4); the first where both have
-//! one. Read when somebody wants to know, for most requests want nothing.
+//! one. What the configuration asks for is picked when the answer comes, so that a hit finds it without reading JSON;
+//! the rest is read when somebody wants to know.
 
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use crate::introspection::Active;
 use crate::json::{self, Object};
 use crate::jwt::Jwt;
+
+/// The claims that requests will ask for, as far as the configuration tells.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// By their exact names, as JSON.
+    exact: &'static [&'static str],
+    /// By names in lower case, as text.
+    texts: Vec<String>,
+}
+
+/// Begins the line of a claim that was picked by its exact name.
+const EXACT: char = '=';
+/// Begins the line of a claim's text.
+const TEXT: char = '$';
+
+impl Wanted {
+    /// Claims with these `exact` names, and the texts of those whose names in lower case are `texts`.
+    pub fn new(exact: &'static [&'static str], texts: Vec<String>) -> Self {
+        Self { exact, texts }
+    }
+
+    /// Picks them from an answer: a line for each that is there. Neither JSON nor a [`text`] contains a line feed.
+    pub fn pick(&self, claims: &Claims) -> String {
+        let mut lines = String::new();
+        for (name, claim) in self.exact.iter().filter_map(|name| Some((name, claims.get(name)?))) {
+            let _ = writeln!(lines, "{EXACT}{name}:{claim}");
+        }
+        for (name, claim) in self.texts.iter().filter_map(|name| Some((name, claims.get_lowercase(name)?))) {
+            let _ = writeln!(lines, "{TEXT}{name}:{}", text(claim));
+        }
+        lines
+    }
+
+    /// Whether [`picked_text`] knows of the claim, if the answer has it.
+    pub fn has_text(&self, name: &str) -> bool {
+        self.texts.iter().any(|wanted| wanted == name)
+    }
+}
+
+/// A claim that was picked by its exact name.
+pub fn picked(active: &Active, name: &str) -> Option<Value> {
+    line(active, EXACT, name).and_then(|json| serde_json::from_str(json).ok())
+}
+
+/// The text of a claim that was picked by its name in lower case.
+pub fn picked_text<'a>(active: &'a Active, name: &str) -> Option<&'a str> {
+    line(active, TEXT, name)
+}
+
+fn line<'a>(active: &'a Active, kind: char, name: &str) -> Option<&'a str> {
+    active.claims().lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(name)?.strip_prefix(':'))
+}
 
 /// The claims of one answer.
 pub struct Claims {
@@ -20,6 +74,11 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// Those of the endpoint's JSON and of the JWT.
+    pub fn new(json: Object, jwt: Object) -> Self {
+        Self { json, jwt }
+    }
+
     /// Reads those of `active`.
     pub fn of(active: &Active) -> Self {
         // Both have been read before: they were accepted.
@@ -91,6 +150,27 @@ mod tests {
         let claims =
             Claims::of(&active("", r#"{"iss":"as","token_introspection":{"active":true,"iss":"is","sub":"jane"}}"#));
         assert_eq!((claims.get("iss"), claims.get("sub")), (Some(&json!("is")), Some(&json!("jane"))));
+    }
+
+    #[test]
+    fn picked_claims_are_those_that_reading_everything_finds() {
+        let members = r#"{"aud":["a:b","c\nd"],"Sub":"no","sub":"x\r\n=iss:evil","n":1}"#;
+        let whole = active(members, r#"{"iss":"https://as.example","scope":"r w","userName":"jane","none":null}"#);
+        let texts = ["sub", "username", "n", "none", "missing", "is"].map(str::to_owned);
+        let wanted = Wanted::new(&["iss", "aud", "scope", "scp"], texts.to_vec());
+        let claims = Claims::of(&whole);
+        let kept = Active::keeping(whole.jwt(), None, members, &wanted.pick(&claims));
+        assert_eq!((kept.jwt(), kept.members()), (whole.jwt(), members));
+        for name in ["iss", "aud", "scope", "scp"] {
+            assert_eq!(picked(&kept, name).as_ref(), claims.get(name), "{name}");
+        }
+        for name in &texts {
+            assert!(wanted.has_text(name));
+            assert_eq!(picked_text(&kept, name).map(Cow::Borrowed), claims.get_lowercase(name).map(text), "{name}");
+        }
+        assert!(!wanted.has_text("iss"));
+        assert_eq!((picked(&kept, "sub"), picked_text(&kept, "iss")), (None, None));
+        assert_eq!(picked(&whole, "iss"), None);
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Client {
     pub async fn exchange(
         &self,
         template: &Template,
-        token: &str,
+        token: &[u8],
         connection: &Connection,
     ) -> Result<Response, Failure> {
         let parameters = template.credentials.form().map_err(|cause| Failure::Unreachable { cause })?;

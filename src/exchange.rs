@@ -4,7 +4,6 @@
 //! (the HTTP exchange, parking and waking requests) is the caller's.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::{Cache, Known, Now};
@@ -30,7 +29,7 @@ pub struct Policy {
 #[derive(Debug)]
 pub enum Begun<'a> {
     /// Active, from the cache.
-    Hit(&'a Arc<Active>),
+    Hit(&'a Active),
     /// Inactive, from the cache.
     Refused(Inactive),
     /// It waits for an exchange that is under way. The exchange must be given until `limit`, milliseconds after it began.
@@ -50,7 +49,7 @@ pub enum Begun<'a> {
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// It may go on with this JWT.
-    Forward(Arc<Active>),
+    Forward(Active),
     /// It is refused.
     Refuse(Inactive),
     /// The endpoint gave no usable answer.
@@ -91,7 +90,7 @@ impl<C> Exchange<C> {
     }
 
     /// What is left of an answer about `key` whose lifetime has ended by at most `window` milliseconds.
-    pub fn stale(&mut self, key: &Key, window: u64, now: Now) -> Option<&Arc<Active>> {
+    pub fn stale(&mut self, key: &Key, window: u64, now: Now) -> Option<&Active> {
         self.cache.stale(key, window, now)
     }
 
@@ -137,15 +136,14 @@ impl<C> Exchange<C> {
         let keep = flight.keep && newest;
         let mut storing_forbidden = false;
         let outcome = match result {
-            Ok((Answer::Active(active), _)) if active.exp.is_some_and(|exp| exp <= now.unix) => {
+            Ok((Answer::Active(active), _)) if !active.is_valid_at(now.unix) => {
                 self.refuse(&flight, newest, Inactive::Expired, bounds, now)
             }
             Ok((Answer::Active(active), stated)) => {
-                let active = Arc::new(active);
                 if keep {
                     storing_forbidden = matches!(stated, Stated::Forbidden);
-                    if let Some(lifetime) = freshness::lifetime(now.unix, stated, active.exp, bounds.max_ttl) {
-                        self.cache.insert_active(flight.key, Arc::clone(&active), millis(lifetime), now);
+                    if let Some(lifetime) = freshness::lifetime(now.unix, stated, active.exp(), bounds.max_ttl) {
+                        self.cache.insert_active(flight.key, active.clone(), millis(lifetime), now);
                     }
                 }
                 Outcome::Forward(active)

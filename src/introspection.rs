@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Read as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -15,6 +16,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::claims::{self, Claims};
 use crate::failure::printable;
 pub use crate::failure::{Failure, InvalidAnswer, Phase};
 use crate::json::{self, Object};
@@ -56,50 +58,82 @@ pub enum Answer {
     Inactive(Inactive),
 }
 
-/// An answer that lets a request go on.
+/// An answer that lets a request go on. Everything it says is one text, shared by its copies: the cache holds many.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Active {
-    /// `Bearer` and the JWT: as the API gets it, so that nobody has to put it together for each request.
-    authorization: Box<str>,
-    /// The earliest `exp` stated anywhere, seconds since the epoch. It may have passed: that is for the caller, who has
-    /// a clock, to tell.
-    pub exp: Option<i64>,
-    /// The members of the endpoint's JSON but for JWTs, as a JSON text; empty where the answer was a JWT.
-    members: Box<str>,
+    /// `Bearer` and the JWT, as the API gets it, so that nobody has to put it together for each request; then the members;
+    /// then the claims kept apart.
+    text: Arc<str>,
+    authorization_end: u32,
+    members_end: u32,
+    /// [`Self::exp`], or [`NEVER`].
+    exp: i64,
 }
 
 const BEARER: &str = "Bearer ";
 
+/// No `exp` was stated.
+const NEVER: i64 = i64::MAX;
+
 impl Active {
     /// An answer with a forwardable JWT, and the text of a JSON object, which may be empty.
     pub fn new(jwt: &str, exp: Option<i64>, members: &str) -> Self {
-        Self { authorization: [BEARER, jwt].concat().into(), exp, members: members.into() }
+        Self::keeping(jwt, exp, members, "")
+    }
+
+    /// The same, with claims that [`claims::Wanted`] has picked.
+    pub fn keeping(jwt: &str, exp: Option<i64>, members: &str, claims: &str) -> Self {
+        // All of it comes from an answer of at most `MAX_BODY` bytes, escaped at the worst.
+        let end = |parts: &[&str]| parts.iter().map(|part| part.len() as u32).sum();
+        Self {
+            authorization_end: end(&[BEARER, jwt]),
+            members_end: end(&[BEARER, jwt, members]),
+            // One so far ahead is as good as the second before it.
+            exp: exp.map_or(NEVER, |exp| exp.min(NEVER - 1)),
+            text: [BEARER, jwt, members, claims].concat().into(),
+        }
+    }
+
+    /// The earliest `exp` stated anywhere, seconds since the epoch. It may have passed: that is for the caller, who has
+    /// a clock, to tell.
+    pub fn exp(&self) -> Option<i64> {
+        (self.exp != NEVER).then_some(self.exp)
+    }
+
+    /// Whether its `exp`, if it states one, is after `unix`.
+    pub fn is_valid_at(&self, unix: i64) -> bool {
+        self.exp > unix
     }
 
     /// The `Authorization` header for the API.
     pub fn authorization(&self) -> &str {
-        &self.authorization
+        &self.text[..self.authorization_end as usize]
     }
 
     /// The forwardable JWT.
     pub fn jwt(&self) -> &str {
-        &self.authorization[BEARER.len()..]
+        &self.authorization()[BEARER.len()..]
     }
 
-    /// The members of the endpoint's JSON, as a JSON text; empty where there was none.
+    /// The members of the endpoint's JSON but for JWTs, as a JSON text; empty where the answer was a JWT.
     pub fn members(&self) -> &str {
-        &self.members
+        &self.text[self.authorization_end as usize..self.members_end as usize]
+    }
+
+    /// What [`claims::Wanted`] has picked.
+    pub fn claims(&self) -> &str {
+        &self.text[self.members_end as usize..]
     }
 
     /// Bytes of what it holds.
     pub fn size(&self) -> usize {
-        self.authorization.len() + self.members.len()
+        self.text.len()
     }
 }
 
 impl fmt::Debug for Active {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Active").field("exp", &self.exp).finish_non_exhaustive()
+        f.debug_struct("Active").field("exp", &self.exp()).finish_non_exhaustive()
     }
 }
 
@@ -116,22 +150,23 @@ pub enum Inactive {
 
 /// The request's content: `token=…&token_type_hint=access_token` (RFC 7662 §2.1), then `credentials`, which are encoded
 /// already and begin with `&`, if there are any.
-pub fn request_form(token: &str, credentials: &str) -> Zeroizing<String> {
+pub fn request_form(token: &[u8], credentials: &str) -> Zeroizing<String> {
     const HINT: &str = "&token_type_hint=access_token";
     // Room for every byte escaped: growing would leave copies of the token behind.
     let room = "token=".len() + 3 * token.len() + HINT.len() + credentials.len();
     let mut form = Zeroizing::new(String::with_capacity(room));
     form.push_str("token=");
-    form.extend(form_urlencoded::byte_serialize(token.as_bytes()));
+    form.extend(form_urlencoded::byte_serialize(token));
     form.push_str(HINT);
     form.push_str(credentials);
     form
 }
 
-/// Reads an answer. `active` is looked at before anything else.
-pub fn interpret(response: &Response, profile: &Profile) -> Result<Answer, Failure> {
+/// Reads an answer. `active` is looked at before anything else. Claims that are `wanted` are kept so that they are found
+/// without reading it again.
+pub fn interpret(response: &Response, profile: &Profile, wanted: &claims::Wanted) -> Result<Answer, Failure> {
     match response.status {
-        200 => Ok(answer(response, profile)?),
+        200 => Ok(answer(response, profile, wanted)?),
         // RFC 9110 §15.3.5: 204 has no content.
         204 => Ok(Answer::Inactive(Inactive::Stated)),
         429 | 503 => Err(Failure::Overloaded { retry_after: retry_after(&response.headers) }),
@@ -142,7 +177,7 @@ pub fn interpret(response: &Response, profile: &Profile) -> Result<Answer, Failu
 }
 
 /// Reads the content of a 200.
-fn answer(response: &Response, profile: &Profile) -> Result<Answer, InvalidAnswer> {
+fn answer(response: &Response, profile: &Profile, wanted: &claims::Wanted) -> Result<Answer, InvalidAnswer> {
     if response.body.len() > MAX_BODY {
         return Err(InvalidAnswer::TooLong);
     }
@@ -155,14 +190,14 @@ fn answer(response: &Response, profile: &Profile) -> Result<Answer, InvalidAnswe
         ContentKind::Jwt => {
             // What is not UTF-8 is not base64url either.
             let jwt = std::str::from_utf8(text).map_err(|_| JwtError::NotBase64url("content"))?;
-            jwt_answer(jwt, None, profile, String::new)
+            jwt_answer(jwt, None, profile, wanted, Object::new)
         }
-        ContentKind::Json => json_answer(&json::object(text)?, profile),
+        ContentKind::Json => json_answer(&json::object(text)?, profile, wanted),
     }
 }
 
 /// RFC 7662 §2.2, with the JWT in one of the members the profile names.
-fn json_answer(members: &Object, profile: &Profile) -> Result<Answer, InvalidAnswer> {
+fn json_answer(members: &Object, profile: &Profile, wanted: &claims::Wanted) -> Result<Answer, InvalidAnswer> {
     match members.get("active") {
         Some(Value::Bool(true)) => {}
         Some(Value::Bool(false)) => return Ok(Answer::Inactive(Inactive::Stated)),
@@ -180,10 +215,9 @@ fn json_answer(members: &Object, profile: &Profile) -> Result<Answer, InvalidAns
         .ok_or(InvalidAnswer::NoJwtMember)?
         .as_str()
         .ok_or(InvalidAnswer::JwtMemberNotString)?;
-    jwt_answer(jwt, exp, profile, || {
-        let mut others = members.clone();
-        others.retain(|name, _| name != "active" && !profile.jwt_members.contains(name));
-        if others.is_empty() { String::new() } else { Value::Object(others).to_string() }
+    jwt_answer(jwt, exp, profile, wanted, || {
+        let others = members.iter().filter(|(name, _)| *name != "active" && !profile.jwt_members.contains(name));
+        others.map(|(name, value)| (name.clone(), value.clone())).collect()
     })
 }
 
@@ -192,7 +226,8 @@ fn jwt_answer(
     compact: &str,
     json_exp: Option<i64>,
     profile: &Profile,
-    members: impl FnOnce() -> String,
+    wanted: &claims::Wanted,
+    members: impl FnOnce() -> Object,
 ) -> Result<Answer, InvalidAnswer> {
     let jwt = Jwt::decode(compact)?;
     if jwt.is_introspection_answer() {
@@ -213,7 +248,10 @@ fn jwt_answer(
         return Ok(Answer::Inactive(Inactive::NotBearer));
     }
     let exp = [json_exp, exp(jwt.claims())?].into_iter().flatten().min();
-    Ok(Answer::Active(Active::new(compact, exp, &members())))
+    let members = members();
+    let text = if members.is_empty() { String::new() } else { json::text(&members) };
+    let kept = wanted.pick(&Claims::new(members, jwt.into_claims()));
+    Ok(Answer::Active(Active::keeping(compact, exp, &text, &kept)))
 }
 
 /// Whether these members describe an access token that whoever holds it may use.

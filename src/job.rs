@@ -19,7 +19,7 @@ pub struct Job {
     /// Over which client.
     pub client: Arc<ClientSettings>,
     /// About which token.
-    pub token: Zeroizing<String>,
+    pub token: Zeroizing<Vec<u8>>,
     /// Shared with whoever waits.
     pub control: Arc<JobControl>,
 }

@@ -63,6 +63,12 @@ pub fn object(text: &[u8]) -> Result<Object, JsonError> {
     }
 }
 
+/// `object` as a compact text.
+pub fn text(object: &Object) -> String {
+    // Nothing in it can fail to be written: its names are strings.
+    serde_json::to_string(object).unwrap_or_default()
+}
+
 /// Builds a [`Value`], refusing what [`JsonError`] names.
 #[derive(Clone, Copy)]
 struct Strict<'a> {

@@ -1,12 +1,13 @@
 //! Under which name is an answer kept, so that no token has to be?
 //!
-//! A key is SipHash-2-4 with 128 bits over profile, cache key and token, keyed with a seed that the master process draws
-//! once and every worker inherits. Who cannot read the seed can neither find two tokens of one key nor learn anything
-//! about a token from the time a look-up takes.
+//! A key is SipHash-2-4 with 128 bits of the token. Its hash key is derived, by the same function, from a seed that the
+//! master process draws once and every worker inherits, from the profile and from what `phantom_token_cache_key` says. Who
+//! cannot read the seed can neither find two tokens of one key nor learn anything about a token from the time a look-up
+//! takes.
 
 use std::hash::{Hash, Hasher};
 
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip128::{Hash128, Hasher128, SipHasher24};
 
 use crate::settings::Profile;
 
@@ -48,6 +49,14 @@ pub struct Key {
     low: u64,
 }
 
+impl Key {
+    /// One of `count` places, each as likely as the others.
+    pub fn place(&self, count: usize) -> usize {
+        // The other half is for the hash table there.
+        ((u128::from(self.high) * count as u128) >> 64) as usize
+    }
+}
+
 impl Hash for Key {
     // The key is a keyed hash already: half of it spreads as well as any hash of it would.
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -55,33 +64,40 @@ impl Hash for Key {
     }
 }
 
-/// Makes the keys of one profile; what it has to hash of the profile it has hashed once.
+/// Makes the keys of one profile; what there is to hash of the profile it has hashed once.
 #[derive(Clone, Copy)]
-pub struct KeyMaker(SipHasher24);
+pub struct KeyMaker {
+    /// Where `phantom_token_cache_key` says nothing.
+    plain: SipHasher24,
+    /// Derives the hash key of what it says.
+    varying: SipHasher24,
+}
 
 impl KeyMaker {
     /// The key maker of `profile`.
     pub fn new(seed: &Seed, profile: &Profile) -> Self {
-        let mut hasher = SipHasher24::new_with_key(&seed.0);
-        hasher.write(b"key\0");
-        profile.hash(&mut hasher);
-        // a block of its own: later writes start aligned
-        let profile = hasher.finish128();
-        let mut hasher = SipHasher24::new_with_key(&seed.0);
-        hasher.write_u64(profile.h1);
-        hasher.write_u64(profile.h2);
-        Self(hasher)
+        let derive = |purpose: &[u8]| {
+            let mut hasher = SipHasher24::new_with_key(&seed.0);
+            hasher.write(purpose);
+            profile.hash(&mut hasher);
+            keyed_with(hasher.finish128())
+        };
+        Self { plain: derive(b"key\0"), varying: derive(b"cache key\0") }
     }
 
     /// The key of `token`, set apart from the same token under another `cache_key`.
     pub fn key(&self, cache_key: &[u8], token: &[u8]) -> Key {
-        let mut hasher = self.0;
-        hasher.write_u64(cache_key.len() as u64);
-        hasher.write(cache_key);
-        hasher.write(token);
-        let hash = hasher.finish128();
+        let hash = if cache_key.is_empty() {
+            self.plain.hash(token)
+        } else {
+            keyed_with(self.varying.hash(cache_key)).hash(token)
+        };
         Key { high: hash.h1, low: hash.h2 }
     }
+}
+
+fn keyed_with(key: Hash128) -> SipHasher24 {
+    SipHasher24::new_with_keys(key.h1, key.h2)
 }
 
 /// Passes a [`Key`] through unchanged.

@@ -216,16 +216,16 @@ mod tests {
     #[test]
     fn values_of_other_sources() {
         for (value, expected) in [
-            ("abc", Credential::Token("abc")),
-            ("Bearer abc", Credential::Token("abc")),
-            ("bearer  abc", Credential::Token("abc")),
+            ("abc", Credential::Token(b"abc")),
+            ("Bearer abc", Credential::Token(b"abc")),
+            ("bearer  abc", Credential::Token(b"abc")),
             ("", Credential::Absent),
             ("Basic abc", Credential::Malformed),
             ("a b", Credential::Malformed),
             ("a&b", Credential::Malformed),
             ("Bearer a b", Credential::Malformed),
             // RFC 6750 allows these letters as a token
-            ("Bearer", Credential::Token("Bearer")),
+            ("Bearer", Credential::Token(b"Bearer")),
         ] {
             assert!(credential(value.as_bytes()) == expected, "{value}");
         }
@@ -237,11 +237,11 @@ mod tests {
         for (values, expected) in [
             (vec![], Presented::One(Absent)),
             (vec![Absent, Absent], Presented::One(Absent)),
-            (vec![Absent, Token("a")], Presented::One(Token("a"))),
-            (vec![Token("a"), Absent, Token("a")], Presented::One(Token("a"))),
-            (vec![Token("a"), Token("b")], Presented::Different),
-            (vec![Token("a"), Malformed], Presented::Different),
-            (vec![Malformed, Token("a")], Presented::Different),
+            (vec![Absent, Token(b"a")], Presented::One(Token(b"a"))),
+            (vec![Token(b"a"), Absent, Token(b"a")], Presented::One(Token(b"a"))),
+            (vec![Token(b"a"), Token(b"b")], Presented::Different),
+            (vec![Token(b"a"), Malformed], Presented::Different),
+            (vec![Malformed, Token(b"a")], Presented::Different),
             (vec![Malformed, Malformed], Presented::One(Malformed)),
         ] {
             assert!(choose(values.into_iter()) == expected);

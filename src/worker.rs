@@ -21,6 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::attempt::{Connection, Observed};
+use crate::claims::Wanted;
 use crate::client::{Client, Template};
 use crate::failure::{Failure, Phase};
 use crate::freshness::{self, Stated};
@@ -61,11 +62,12 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the thread, with every signal blocked in it that a process can be sent: NGINX's are for its own thread.
-    pub fn spawn() -> io::Result<Self> {
+    /// Answers keep the claims that are `wanted`.
+    pub fn spawn(wanted: Arc<Wanted>) -> io::Result<Self> {
         let mut clients = Clients::default();
         Self::start(move |job| {
             let client = clients.get(&job);
-            ask(job, client)
+            ask(job, client, Arc::clone(&wanted))
         })
     }
 
@@ -210,7 +212,7 @@ where
 }
 
 /// Asks the endpoint about one token, within the job's limit.
-async fn ask(job: Job, client: Result<(Arc<Client>, Arc<Template>), String>) -> Outcome {
+async fn ask(job: Job, client: Result<(Arc<Client>, Arc<Template>), String>, wanted: Arc<Wanted>) -> Outcome {
     let (client, template) = match client {
         Ok(ready) => ready,
         Err(cause) => return Outcome::Done(Err(Failure::Unreachable { cause })),
@@ -223,7 +225,7 @@ async fn ask(job: Job, client: Result<(Arc<Client>, Arc<Template>), String>) -> 
         }
         let response = client.exchange(&template, &job.token, &connection).await;
         Outcome::Done(response.and_then(|response| {
-            let answer = introspection::interpret(&response, &job.profile)?;
+            let answer = introspection::interpret(&response, &job.profile, &wanted)?;
             Ok((answer, freshness::stated(&response.headers, job.profile.ignore_cache_control)))
         }))
     };

@@ -27,7 +27,7 @@ fn job(id: u64) -> Job {
             inactive_ttl: Duration::ZERO,
         }),
         client: Arc::new(ClientSettings { endpoint, tls, connect_timeout: Duration::ZERO, keepalive: 0 }),
-        token: Zeroizing::new("token".to_owned()),
+        token: Zeroizing::new(b"token".to_vec()),
         control: Arc::new(JobControl::new(0)),
     }
 }

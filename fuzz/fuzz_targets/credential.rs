@@ -8,7 +8,7 @@ use ngx_http_phantom_token_module::introspection::request_form;
 fuzz_target!(|value: &[u8]| {
     if let Credential::Token(token) = credential(Some(value)) {
         assert!(!token.is_empty() && token.len() <= MAX_TOKEN);
-        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b)));
+        assert!(token.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b)));
         assert!(value[..6].eq_ignore_ascii_case(b"bearer") && value[6] == b' ');
         // all of it, once, between the parameter's name and the hint
         let form = request_form(token, "");

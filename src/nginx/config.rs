@@ -151,6 +151,8 @@ pub struct MainConf {
     pub http_authorization: usize,
     /// The longest `phantom_token_stale_if_error` of any protected location, milliseconds.
     pub longest_stale: u64,
+    /// Claims that protected locations require something of, by name.
+    pub required_claims: &'static [&'static str],
     profiles: HashMap<Arc<Profile>, Arc<ProfileHandle>>,
     clients: HashMap<Arc<ClientSettings>, Arc<ClientSettings>>,
     /// What has been warned of, and where.
@@ -169,6 +171,7 @@ impl MainConf {
             seed,
             http_authorization: 0,
             longest_stale: 0,
+            required_claims: &[],
             profiles: HashMap::new(),
             clients: HashMap::new(),
             warned: HashSet::new(),
@@ -340,6 +343,9 @@ impl LocationConf {
             audiences: self.require_audience.clone().unwrap_or_default(),
             issuers: self.require_issuer.clone().unwrap_or_default(),
         };
+        if !requirements.is_empty() {
+            main.required_claims = Requirements::CLAIMS;
+        }
         let required_scope = self.require_scopes.as_ref().map(|scopes| scopes.join(" "));
         let scope = match &self.scopes {
             Some(scopes) => Some(scopes.clone()),

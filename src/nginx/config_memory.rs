@@ -156,17 +156,21 @@ unsafe fn server_of_conf(cf: *mut ngx_conf_t) -> usize {
     unsafe { *(*context).srv_conf.add(ngx::ngx_http_core_module.ctx_index) }.addr()
 }
 
-/// The main configuration of a cycle, if it has an `http` block.
+/// The module's and NGINX's own main configuration of a cycle, if it has an `http` block.
 ///
 /// # Safety
 ///
 /// `cycle` must be a running cycle.
-pub unsafe fn main_of_cycle(cycle: *mut ngx::ngx_cycle_t) -> Option<&'static MainConf> {
+pub unsafe fn main_of_cycle(
+    cycle: *mut ngx::ngx_cycle_t,
+) -> Option<(&'static MainConf, &'static ngx::ngx_http_core_main_conf_t)> {
     // SAFETY: a cycle has a context slot for every module, null where its block is absent.
     let context = unsafe { *(*cycle).conf_ctx.add(ngx::ngx_http_module.index) }.cast::<ngx::ngx_http_conf_ctx_t>();
     if context.is_null() {
         return None;
     }
     // SAFETY: as in `main_of`.
-    Some(unsafe { &*(*(*context).main_conf.add(module_index())).cast::<MainConf>() })
+    let main = unsafe { &*(*(*context).main_conf.add(module_index())).cast() };
+    // SAFETY: the core module has its configuration there, too.
+    Some((main, unsafe { &*(*(*context).main_conf.add(ngx::ngx_http_core_module.ctx_index)).cast() }))
 }

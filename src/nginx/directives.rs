@@ -406,7 +406,7 @@ setter!(set_client_key, |conf, directive| {
 
 setter!(set_client_bearer_file, |conf, directive| {
     let token = read_line(directive)?;
-    if !matches!(bearer::credential(Some(format!("Bearer {token}").as_bytes())), Credential::Token(found) if found == token)
+    if !matches!(bearer::credential(Some(format!("Bearer {token}").as_bytes())), Credential::Token(found) if found == token.as_bytes())
     {
         return Err(Refused::Value(1, "the file holds no bearer token".into()));
     }

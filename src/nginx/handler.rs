@@ -3,14 +3,12 @@
 //! The access-phase handler, top to bottom: off → declined; waiting → again; decided → carried out; else the credential
 //! is read, the cache looked at, and the request parked if the authorization server has to be asked.
 
-use std::sync::Arc;
-
 use ::ngx::ffi as ngx;
 use ngx::{ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_uint_t};
 
 use crate::bearer::{self, Credential};
 use crate::challenge::Refusal;
-use crate::claims::Claims;
+use crate::claims;
 use crate::exchange::{Outcome, Policy};
 use crate::introspection::{Active, Failure, Inactive};
 use crate::outcome::{CacheStatus, TokenStatus};
@@ -83,7 +81,7 @@ fn decide(r: Request, location: &'static LocationSettings) -> Result<ngx_int_t, 
         // SAFETY: the location is the request's.
         unsafe { r.evaluate(location.cache_key) }?
     };
-    let key = location.profile.keys.key(cache_key.as_bytes(), token.as_bytes());
+    let key = location.profile.keys.key(cache_key.as_bytes(), token);
     if record.key == Some(key) && !matches!(record.verdict, Verdict::Open) {
         return carry_out(r, location, record);
     }
@@ -202,7 +200,7 @@ fn is_preflight(r: Request, location: &'static LocationSettings) -> bool {
 /// Writes the outcome of an exchange into the record of a request that waited for it.
 pub fn settle(r: Request, record: &mut Record, outcome: &Outcome, first: bool) -> Result<(), OutOfMemory> {
     match outcome {
-        Outcome::Forward(active) => record.activate(Arc::clone(active)),
+        Outcome::Forward(active) => record.activate(active.clone()),
         Outcome::Refuse(reason) => {
             report_inactive(r, record, *reason, first);
             record.refuse(TokenStatus::Inactive, Refusal::Inactive, None);
@@ -230,7 +228,7 @@ pub fn settle(r: Request, record: &mut Record, outcome: &Outcome, first: bool) -
 }
 
 /// What may take the place of an answer that is not to be had (RFC 5861 §4): the one before, for a while.
-fn last_answer(location: &LocationSettings, record: &Record, failure: &Failure) -> Option<Arc<Active>> {
+fn last_answer(location: &LocationSettings, record: &Record, failure: &Failure) -> Option<Active> {
     let reads_cache = location.policy.cache && record.cache_status != Some(CacheStatus::Bypass);
     if location.stale_if_error == 0 || !reads_cache || !failure.is_outage() {
         return None;
@@ -255,7 +253,7 @@ fn report_failure(
     let level = level.unwrap_or(Level::Info);
     let log = r.log();
     if log.enabled(level) {
-        let fingerprint = r.main_conf().seed.fingerprint(record.token().as_bytes());
+        let fingerprint = r.main_conf().seed.fingerprint(record.token());
         let endpoint = location.profile.profile.endpoint.for_log();
         log.write(
             level,
@@ -268,7 +266,7 @@ fn report_inactive(r: Request, record: &Record, reason: Inactive, fresh: bool) {
     let level = if fresh && reason == Inactive::Expired { Level::Warn } else { Level::Info };
     let log = r.log();
     if log.enabled(level) {
-        let fingerprint = r.main_conf().seed.fingerprint(record.token().as_bytes());
+        let fingerprint = r.main_conf().seed.fingerprint(record.token());
         match reason {
             Inactive::Stated => log.write(level, format_args!("token {fingerprint} is not active")),
             Inactive::Expired => log.write(
@@ -298,11 +296,15 @@ fn carry_out(r: Request, location: &'static LocationSettings, record: &mut Recor
     record.clear_refusal_headers();
     match record.verdict {
         Verdict::Active => {
-            let Some(active) = record.answer.clone() else { return Ok(INTERNAL_SERVER_ERROR) };
-            match unmet(location, &active) {
-                None => forward(r, location, record, &active),
+            let Some(active) = &record.answer else { return Ok(INTERNAL_SERVER_ERROR) };
+            match unmet(location, active) {
+                None => {
+                    // The answer, and with it the text, is the record's: both live as long as the request.
+                    let text = active.authorization();
+                    forward(r, location, record, ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() })
+                }
                 Some(unmet) => {
-                    let fingerprint = || r.main_conf().seed.fingerprint(record.token().as_bytes());
+                    let fingerprint = || r.main_conf().seed.fingerprint(record.token());
                     log!(r.log(), Info, "token {} is refused here: its {}", fingerprint(), unmet.as_str());
                     record.status = Some(TokenStatus::Forbidden);
                     turn_away(r, location, record, unmet.refusal(), None)
@@ -319,26 +321,24 @@ fn unmet(location: &LocationSettings, active: &Active) -> Option<Unmet> {
     if location.requirements.is_empty() {
         return None;
     }
-    location.requirements.check(&Claims::of(active)).err()
+    location.requirements.check(|name| claims::picked(active, name)).err()
 }
 
-/// Lets the request go on, with the JWT in the token's place.
+/// Lets the request go on with `authorization`, which has the JWT in the token's place.
 fn forward(
     r: Request,
     location: &'static LocationSettings,
     record: &mut Record,
-    active: &Active,
+    authorization: ngx_str_t,
 ) -> Result<ngx_int_t, OutOfMemory> {
     record.status = Some(TokenStatus::Active);
     for source in location.sources.iter().flatten().filter(|source| **source != Source::Authorization) {
         take_out(r, record, source)?;
     }
-    // The answer, and with it the text, is the record's: both live as long as the request.
-    let value = ngx_str_t { len: active.authorization().len(), data: active.authorization().as_ptr().cast_mut() };
     match r.authorization() {
         // SAFETY: the header belongs to the live request, and nothing else refers to it now.
-        Some(mut header) => unsafe { header.as_mut() }.value = value,
-        None => r.add_authorization(value)?,
+        Some(mut header) => unsafe { header.as_mut() }.value = authorization,
+        None => r.add_authorization(authorization)?,
     }
     // A `set $x $http_authorization` in the rewrite phase has cached the client's value.
     r.invalidate_variable(r.main_conf().http_authorization);

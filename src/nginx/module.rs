@@ -7,10 +7,12 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::io::Write;
 use std::ptr;
+use std::sync::Arc;
 
 use ::ngx::ffi as ngx;
 use ngx::{ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t};
 
+use crate::claims::Wanted;
 use crate::key::Seed;
 use crate::worker::Worker;
 
@@ -112,7 +114,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
             return OK;
         }
         // SAFETY: NGINX calls this with the running cycle.
-        let Some(main) = (unsafe { config_memory::main_of_cycle(cycle) }) else { return OK };
+        let Some((main, core)) = (unsafe { config_memory::main_of_cycle(cycle) }) else { return OK };
         if !main.is_used() {
             return OK;
         }
@@ -123,19 +125,20 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
                 let _ = writeln!(std::io::stderr(), "phantom token: panicked at {place}: this is a bug of the module");
             }
         }));
+        let wanted = Arc::new(Wanted::new(main.required_claims, variables::claims_read(core)));
         // A worker that cannot ask still serves everything else, and refuses what it cannot ask about.
-        let worker = main.needs_client().then(start_worker).and_then(|worker| {
+        let worker = main.needs_client().then(|| start_worker(&wanted)).and_then(|worker| {
             let report =
                 |error| Log::cycle().write(Level::Crit, format_args!("cannot start the introspection client: {error}"));
             worker.map_err(report).ok()
         });
-        worker_process::start(main.cache_size(), main.longest_stale, worker);
+        worker_process::start(main.cache_size(), main.longest_stale, wanted, worker);
         OK
     })
 }
 
-fn start_worker() -> Result<Worker, String> {
-    let worker = Worker::spawn().map_err(|error| error.to_string())?;
+fn start_worker(wanted: &Arc<Wanted>) -> Result<Worker, String> {
+    let worker = Worker::spawn(Arc::clone(wanted)).map_err(|error| error.to_string())?;
     match Wakeup::watch(std::os::fd::AsRawFd::as_raw_fd(&worker.wake_fd())) {
         Ok(wakeup) => {
             WAKEUP.set(Some(wakeup));

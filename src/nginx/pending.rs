@@ -88,7 +88,7 @@ impl Context {
     }
 
     /// The token of a request that waits.
-    pub fn token(&self) -> &str {
+    pub fn token(&self) -> &[u8] {
         // SAFETY: as in `record`; the reference is shared, and gone before anything writes.
         unsafe { self.record.as_ref() }.token()
     }

@@ -6,7 +6,6 @@
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use ::ngx::ffi as ngx;
 use ngx::{ngx_str_t, ngx_table_elt_t};
@@ -44,9 +43,9 @@ pub struct Record {
     /// The token the client sent.
     token: ngx_str_t,
     /// What the endpoint said of it, if that is active.
-    pub answer: Option<Arc<Active>>,
+    pub answer: Option<Active>,
     /// Answers of earlier passes: a header or a variable may refer to them.
-    earlier: Vec<Arc<Active>>,
+    earlier: Vec<Active>,
     /// Tokens that have been taken out of the request, and where they were.
     taken: Vec<(&'static Source, ngx_str_t)>,
     /// What the verdict is about, once a token was looked at.
@@ -115,7 +114,7 @@ impl Record {
     }
 
     /// A new question: what was decided before was about another one.
-    pub fn reopen(&mut self, key: Key, token: &str) {
+    pub fn reopen(&mut self, key: Key, token: &[u8]) {
         self.earlier.extend(self.answer.take());
         self.token = ngx_str_t { len: token.len(), data: token.as_ptr().cast_mut() };
         self.key = Some(key);
@@ -123,13 +122,12 @@ impl Record {
     }
 
     /// The token the client sent; empty when there is none.
-    pub fn token(&self) -> &str {
-        // `bearer` has found it to be ASCII
-        std::str::from_utf8(self.token.as_bytes()).unwrap_or_default()
+    pub fn token(&self) -> &[u8] {
+        self.token.as_bytes()
     }
 
     /// The token is active.
-    pub fn activate(&mut self, answer: Arc<Active>) {
+    pub fn activate(&mut self, answer: Active) {
         self.answer = Some(answer);
         self.verdict = Verdict::Active;
         self.status = Some(TokenStatus::Active);

@@ -71,7 +71,7 @@ pub fn start(
     location: &EndpointLocation,
     profile: &Arc<ProfileHandle>,
     flight: FlightId,
-    token: &str,
+    token: &[u8],
 ) -> Result<(), OutOfMemory> {
     // All that can fail comes first.
     let mut question = Question::new(r, location, &profile.profile.accept, token)?;
@@ -346,7 +346,7 @@ fn conclude(flight: FlightId) {
     let result = with_running(|all| {
         let running = all.get_mut(&flight).filter(|running| !running.concluded)?;
         running.concluded = true;
-        Some(std::mem::take(&mut running.answer).interpret(&running.profile.profile))
+        Some(std::mem::take(&mut running.answer).interpret(&running.profile.profile, &worker_process::wanted()))
     });
     if let Some(result) = result {
         worker_process::complete(Completion { id: flight.0, outcome: Outcome::Done(result) });

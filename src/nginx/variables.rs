@@ -4,13 +4,14 @@
 //! is told not to cache them, for they change in the access phase.
 
 use ::ngx::ffi as ngx;
-use ngx::{ngx_conf_t, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t};
+use ngx::{ngx_conf_t, ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t};
 
 use crate::claims::{self, Claims};
 
 use super::log::{FAILED, guard};
 use super::record::Record;
 use super::request::{OutOfMemory, Request, static_str};
+use super::worker_process;
 
 type Value = Result<Option<ngx_str_t>, OutOfMemory>;
 type Getter = fn(Request, &Record) -> Value;
@@ -30,7 +31,7 @@ const VARIABLES: [(&str, Getter); 4] = [
         if record.token().is_empty() {
             return Ok(None);
         }
-        let fingerprint = r.main_conf().seed.fingerprint(record.token().as_bytes());
+        let fingerprint = r.main_conf().seed.fingerprint(record.token());
         r.copy(&[fingerprint.to_string().as_bytes()]).map(Some)
     }),
 ];
@@ -62,6 +63,20 @@ pub unsafe fn add(cf: *mut ngx_conf_t) -> ngx_int_t {
     ngx::NGX_OK as ngx_int_t
 }
 
+/// The claims that the configuration reads by a variable, in lower case.
+pub fn claims_read(core: &ngx::ngx_http_core_main_conf_t) -> Vec<String> {
+    let variables = &core.variables;
+    if variables.elts.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the array holds as many variables, all that anything in the configuration refers to, and is not changed
+    // any more.
+    let variables =
+        unsafe { std::slice::from_raw_parts(variables.elts.cast::<ngx_http_variable_t>(), variables.nelts) };
+    let names = variables.iter().filter_map(|variable| variable.name.to_str().ok()?.strip_prefix(CLAIM));
+    names.map(str::to_owned).collect()
+}
+
 unsafe extern "C" fn get(r: *mut ngx_http_request_t, value: *mut ngx_http_variable_value_t, index: usize) -> ngx_int_t {
     // SAFETY: NGINX calls getters with a live request and a place for the value.
     unsafe {
@@ -80,13 +95,19 @@ unsafe extern "C" fn get_claim(
     // SAFETY: NGINX calls getters with a live request and a place for the value.
     unsafe {
         answer(r, value, |r| {
-            let Some(active) = Record::find(r).and_then(|record| record.answer.clone()) else { return Ok(None) };
+            let Some(active) = Record::find(r).and_then(|record| record.answer.as_ref()) else { return Ok(None) };
             // SAFETY: of a variable found by its prefix NGINX passes the name, which lives as the configuration.
             let name = &*std::ptr::with_exposed_provenance::<ngx_str_t>(name);
             let Some(name) = name.as_bytes().get(CLAIM.len()..).and_then(|name| std::str::from_utf8(name).ok()) else {
                 return Ok(None);
             };
-            match Claims::of(&active).get_lowercase(name) {
+            if worker_process::wanted().has_text(name) {
+                // The record keeps the answer as long as the request lives, and with it the text.
+                let text = claims::picked_text(active, name);
+                return Ok(text.map(|text| ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }));
+            }
+            // Asked for by a name that the configuration does not have: by a script.
+            match Claims::of(active).get_lowercase(name) {
                 Some(claim) => r.copy(&[claims::text(claim).as_bytes()]).map(Some),
                 None => Ok(None),
             }

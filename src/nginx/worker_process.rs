@@ -15,6 +15,7 @@ use ::ngx::ffi as ngx;
 use zeroize::Zeroizing;
 
 use crate::cache::Now;
+use crate::claims::Wanted;
 use crate::exchange::{Begun, Exchange, Outcome, Policy};
 use crate::flight::{FlightId, WaiterId};
 use crate::introspection::{Active, Failure, Inactive};
@@ -42,7 +43,7 @@ struct InFlight {
 
 impl InFlight {
     /// Has `client` ask about the token.
-    fn submit(&self, worker: &Worker, client: &Arc<ClientSettings>, flight: FlightId, token: &str) -> Result<(), Job> {
+    fn submit(&self, worker: &Worker, client: &Arc<ClientSettings>, flight: FlightId, token: &[u8]) -> Result<(), Job> {
         worker.submit(Job {
             id: flight.0,
             profile: Arc::clone(&self.profile.profile),
@@ -68,6 +69,7 @@ struct WorkerProcess {
     /// From subrequests; the introspection thread keeps its own.
     completions: VecDeque<Completion>,
     ready: VecDeque<Ready>,
+    wanted: Arc<Wanted>,
     worker: Option<Worker>,
 }
 
@@ -105,14 +107,15 @@ pub fn clock() -> Now {
 }
 
 /// Sets the worker up. Without `worker` every token that is not cached, and that a client would have to ask about, is
-/// answered with 502. `reserve` is for [`stale`], milliseconds.
-pub fn start(cache_size: usize, reserve: u64, worker: Option<Worker>) {
+/// answered with 502. `reserve` is for [`stale`], milliseconds. Answers keep the claims that are `wanted`.
+pub fn start(cache_size: usize, reserve: u64, wanted: Arc<Wanted>, worker: Option<Worker>) {
     *STATE.borrow_mut() = Some(WorkerProcess {
         exchange: Exchange::new(cache_size, reserve),
         parked: HashMap::new(),
         next_waiter: 1,
         completions: VecDeque::new(),
         ready: VecDeque::new(),
+        wanted,
         worker,
     });
 }
@@ -125,23 +128,28 @@ pub fn stop() {
     }
 }
 
+/// The claims that answers keep.
+pub fn wanted() -> Arc<Wanted> {
+    STATE.borrow().as_ref().map(|state| Arc::clone(&state.wanted)).unwrap_or_default()
+}
+
 /// What the cache says of a token.
-pub fn lookup(key: &Key, now: Now) -> Option<Result<Arc<Active>, Inactive>> {
+pub fn lookup(key: &Key, now: Now) -> Option<Result<Active, Inactive>> {
     let mut state = STATE.borrow_mut();
     match state.as_mut()?.exchange.lookup(key, now)? {
-        Begun::Hit(active) => Some(Ok(Arc::clone(active))),
+        Begun::Hit(active) => Some(Ok(active.clone())),
         Begun::Refused(reason) => Some(Err(reason)),
         Begun::Wait { .. } | Begun::Ask(_) | Begun::Full => None,
     }
 }
 
 /// What the cache still has of a token, at most `window` milliseconds past its lifetime.
-pub fn stale(key: &Key, window: u64, now: Now) -> Option<Arc<Active>> {
+pub fn stale(key: &Key, window: u64, now: Now) -> Option<Active> {
     STATE.borrow_mut().as_mut()?.exchange.stale(key, window, now).cloned()
 }
 
 /// Has a new waiter wait for the answer about `token`; begins an exchange if none is under way.
-pub fn wait(location: &LocationSettings, policy: Policy, key: Key, token: &str, now: Now) -> Waiting {
+pub fn wait(location: &LocationSettings, policy: Policy, key: Key, token: &[u8], now: Now) -> Waiting {
     let mut state = STATE.borrow_mut();
     let Some(WorkerProcess { exchange, next_waiter, worker, .. }) = state.as_mut() else {
         return Waiting::Failed(Failure::Internal);

@@ -64,7 +64,7 @@ pub struct Bench {
 impl Bench {
     pub fn new(settings: ClientSettings) -> Self {
         let profile = Arc::new(profile(&settings));
-        let worker = Worker::spawn().unwrap();
+        let worker = Worker::spawn(Arc::default()).unwrap();
         Self { worker, settings: Arc::new(settings), profile, taken: VecDeque::new() }
     }
 
@@ -74,7 +74,7 @@ impl Bench {
             id,
             profile: Arc::clone(&self.profile),
             client: Arc::clone(&self.settings),
-            token: Zeroizing::new(format!("token-{id}")),
+            token: Zeroizing::new(format!("token-{id}").into_bytes()),
             control: Arc::clone(&control),
         };
         self.worker.submit(job).unwrap();

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ::ngx::ffi as ngx;
 use ngx::{ngx_buf_t, ngx_chain_t, ngx_http_upstream_t};
 
+use crate::claims::Wanted;
 use crate::freshness::{self, Stated};
 use crate::introspection::{self, Answer, Failure, MAX_BODY, Phase, Response};
 use crate::settings::Profile;
@@ -35,7 +36,7 @@ pub struct PartialAnswer {
 
 impl PartialAnswer {
     /// What it says of the token, and for how long; called when no more will come, or is wanted.
-    pub fn interpret(self, profile: &Profile) -> Result<(Answer, Stated), Failure> {
+    pub fn interpret(self, profile: &Profile, wanted: &Wanted) -> Result<(Answer, Stated), Failure> {
         let unreachable = |cause: &str| Err(Failure::Unreachable { cause: cause.to_owned() });
         let Some(status) = self.status else { return unreachable("the location has sent no answer") };
         match status {
@@ -49,7 +50,7 @@ impl PartialAnswer {
             _ => {}
         }
         let response = Response { status, headers: self.headers, body: Bytes::from(self.body) };
-        let answer = introspection::interpret(&response, profile)?;
+        let answer = introspection::interpret(&response, profile, wanted)?;
         Ok((answer, freshness::stated(&response.headers, profile.ignore_cache_control)))
     }
 

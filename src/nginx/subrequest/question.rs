@@ -29,7 +29,7 @@ pub struct Question {
 
 impl Question {
     /// Puts it together; `r` will be the owner.
-    pub fn new(r: Request, location: &EndpointLocation, accept: &str, token: &str) -> Result<Self, OutOfMemory> {
+    pub fn new(r: Request, location: &EndpointLocation, accept: &str, token: &[u8]) -> Result<Self, OutOfMemory> {
         let form = request_form(token, "");
         // SAFETY: every field of a header may be zero.
         let mut headers: [ngx_table_elt_t; MAX_HEADERS] = unsafe { std::mem::zeroed() };

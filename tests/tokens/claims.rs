@@ -1,6 +1,6 @@
 //! `$phantom_token_claim_NAME`: from the answer, safe in headers, and nobody else's.
 
-use super::support::gateway::{PROTECT, PROTECT2, bare};
+use super::support::gateway::{PROTECT, PROTECT2, bare, publish};
 use super::support::http::Client;
 use super::support::{Answer, Api, Echo, Idp, Shape, TokenSpec, http};
 
@@ -36,6 +36,24 @@ fn to_the_api() {
             assert_eq!(echo.all(name), expected.into_iter().collect::<Vec<_>>(), "{name}");
         }
     }
+    nginx.finish();
+}
+
+/// A page asks by a name that the configuration does not have.
+#[test]
+fn by_a_name_that_only_a_page_knows() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let page = "<!--# echo var=\"phantom_token_claim_sub\" -->/<!--# echo var=\"phantom_token_claim_username\" -->/\
+                <!--# echo var=\"phantom_token_claim_none\" default=\"-\" -->";
+    let nginx = bare(&idp, &api)
+        .server(&format!(
+            "location / {{ {PROTECT} root @dir@; ssi on; add_header X-Level $phantom_token_claim_level; }}"
+        ))
+        .start();
+    publish(&nginx, "page.html", page);
+    let token = idp.issue_token(TokenSpec::new().subject("jane").claim("level", 7).claim("userName", "joe"));
+    let response = http::get(nginx.addr(), "/page.html", &[("Authorization", &token.bearer())]);
+    assert_eq!((response.text().as_str(), response.all("X-Level")), ("jane/joe/-", vec!["7"]));
     nginx.finish();
 }
 

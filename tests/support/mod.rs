@@ -25,6 +25,7 @@ pub mod http;
 pub mod http2;
 pub mod idp;
 pub mod jwt;
+pub mod memory;
 pub mod nginx;
 pub mod ports;
 pub mod raw;

@@ -204,6 +204,10 @@ impl Cache {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod model;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::key::tests::key;

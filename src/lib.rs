@@ -36,10 +36,12 @@ pub mod source;
 
 // worker: threads and sockets
 pub mod attempt;
+mod bridge;
 pub mod client;
 pub mod client_assertion;
 pub mod client_auth;
 pub mod job;
+mod sync;
 pub mod tls;
 pub mod worker;
 

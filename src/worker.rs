@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::attempt::{Connection, Observed};
+use crate::bridge::{Completions, Ticket};
 use crate::claims::Wanted;
 use crate::client::{Client, Template};
 use crate::failure::{Failure, Phase};
@@ -55,8 +55,8 @@ pub struct Completion {
 
 /// The handle of the introspection thread; dropping it is [`Worker::shutdown`].
 pub struct Worker {
-    done: Arc<Done>,
-    jobs: Option<UnboundedSender<(Job, Ticket)>>,
+    done: Arc<Completions<Completion>>,
+    jobs: Option<UnboundedSender<(Job, Ticket<Completion>)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,10 +77,7 @@ impl Worker {
         A: FnMut(Job) -> F + Send + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let done = Arc::new(Done {
-            queue: Mutex::default(),
-            wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
-        });
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(MAX_RESOLVERS)
@@ -90,17 +87,18 @@ impl Worker {
         let serve = move || serve(runtime, receiver, ask);
         let thread =
             with_signals_blocked(|| std::thread::Builder::new().name("phantom token".to_owned()).spawn(serve))?;
-        Ok(Self { done, jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { done: Arc::new(Completions::new(wake)), jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Readable when there is something to [`take`](Self::take); stays the same for the life of the worker.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.done.wake.as_fd()
+        self.done.wake().as_fd()
     }
 
     /// Hands a job over; gives it back if the thread has ended.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
-        let ticket = Ticket { id: job.id, done: Some(Arc::clone(&self.done)) };
+        let failed = Outcome::Done(Err(Failure::Internal));
+        let ticket = Ticket::new(&self.done, Completion { id: job.id, outcome: failed });
         let Some(jobs) = &self.jobs else {
             ticket.void();
             return Err(job);
@@ -114,10 +112,7 @@ impl Worker {
 
     /// Moves all completions to the end of `into` and makes the descriptor unreadable. May find none.
     pub fn take(&self, into: &mut VecDeque<Completion>) {
-        // Cleared first: what is posted from here on either is taken below or makes it readable again. EAGAIN is fine.
-        let _ = self.done.wake.read();
-        let mut taken = std::mem::take(&mut *self.done.queue.lock());
-        into.append(&mut taken);
+        self.done.take(into);
     }
 
     /// Ends the thread: no more jobs, exchanges in flight are cancelled, at most about 200 ms.
@@ -137,53 +132,6 @@ impl Drop for Worker {
     }
 }
 
-/// Completions on their way to the event loop.
-struct Done {
-    /// Held for a push or a take, never across a wake-up.
-    queue: Mutex<VecDeque<Completion>>,
-    wake: EventFd,
-}
-
-impl Done {
-    fn post(&self, completion: Completion) {
-        let was_empty = {
-            let mut queue = self.queue.lock();
-            queue.push_back(completion);
-            queue.len() == 1
-        };
-        if was_empty {
-            // Can only fail when the counter is at its maximum: then it is readable anyway.
-            let _ = self.wake.write(1);
-        }
-    }
-}
-
-/// The duty to post one completion: of failure, if dropped.
-struct Ticket {
-    id: u64,
-    done: Option<Arc<Done>>,
-}
-
-impl Ticket {
-    fn post(mut self, outcome: Outcome) {
-        if let Some(done) = self.done.take() {
-            done.post(Completion { id: self.id, outcome });
-        }
-    }
-
-    fn void(mut self) {
-        self.done = None;
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(done) = self.done.take() {
-            done.post(Completion { id: self.id, outcome: Outcome::Done(Err(Failure::Internal)) });
-        }
-    }
-}
-
 fn with_signals_blocked<T>(spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let mut signals = SigSet::all();
     // Raised by what the thread itself does; POSIX leaves it undefined to block them.
@@ -196,16 +144,17 @@ fn with_signals_blocked<T>(spawn: impl FnOnce() -> io::Result<T>) -> io::Result<
     spawned
 }
 
-fn serve<A, F>(runtime: Runtime, mut jobs: UnboundedReceiver<(Job, Ticket)>, mut ask: A)
+fn serve<A, F>(runtime: Runtime, mut jobs: UnboundedReceiver<(Job, Ticket<Completion>)>, mut ask: A)
 where
     A: FnMut(Job) -> F,
     F: Future<Output = Outcome> + Send + 'static,
 {
     runtime.block_on(async {
         while let Some((job, ticket)) = jobs.recv().await {
+            let id = job.id;
             let asking = ask(job);
             // A task that panics or is cancelled drops the ticket.
-            tokio::spawn(async move { ticket.post(asking.await) });
+            tokio::spawn(async move { ticket.post(Completion { id, outcome: asking.await }) });
         }
     });
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);

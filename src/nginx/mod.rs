@@ -8,6 +8,7 @@ mod bindings {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 mod advice;
+mod allocator;
 mod config;
 mod config_endpoint;
 mod config_memory;

@@ -19,12 +19,13 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use ::ngx::ffi as ngx;
-use ngx::{ngx_http_request_t, ngx_int_t};
+use ngx::{ngx_http_request_t, ngx_int_t, ngx_str_t};
 
 use crate::flight::FlightId;
 use crate::settings::EndpointLocation;
 use crate::worker::{Completion, Outcome};
 
+use super::allocator::wipe;
 use super::config::ProfileHandle;
 use super::log::guard;
 use super::request::{OutOfMemory, Request};
@@ -78,10 +79,14 @@ pub fn start(
     let id = ptr::without_provenance_mut::<c_void>(flight.0 as usize);
     let end = r.allocate(ngx::ngx_http_post_subrequest_t { handler: Some(on_end), data: id })?;
     // SAFETY: the pool is the live request's.
-    let cleanup = unsafe { ngx::ngx_pool_cleanup_add(r.pool(), 0) };
+    let cleanup = unsafe { ngx::ngx_pool_cleanup_add(r.pool(), size_of::<Owned>()) };
     if cleanup.is_null() {
         return Err(OutOfMemory);
     }
+    // SAFETY: `ngx_pool_cleanup_add` allocated as many bytes as were asked for, aligned for any type.
+    unsafe { (*cleanup).data.cast::<Owned>().write(Owned { flight: None, form: question.form }) };
+    // SAFETY: `data` is complete, so the handler may run from here on.
+    unsafe { (*cleanup).handler = Some(on_owner_gone) };
     let mut subrequest = ptr::null_mut();
     // SAFETY: the request is live; URI, arguments and `end` live in its pool.
     let created = unsafe {
@@ -111,10 +116,8 @@ pub fn start(
         polled: false,
     };
     with_running(|all| all.insert(flight, running));
-    // SAFETY: `ngx_pool_cleanup_add` returned it.
-    unsafe { (*cleanup).data = id };
-    // SAFETY: as above.
-    unsafe { (*cleanup).handler = Some(on_owner_gone) };
+    // SAFETY: as above; the pool is still there.
+    unsafe { (*(*cleanup).data.cast::<Owned>()).flight = Some(flight) };
     Ok(())
 }
 
@@ -353,10 +356,22 @@ fn conclude(flight: FlightId) {
     }
 }
 
+/// What ends with the owner.
+struct Owned {
+    /// The exchange, once its subrequest was made.
+    flight: Option<FlightId>,
+    /// The question, in which the token is.
+    form: ngx_str_t,
+}
+
 /// The owner's pool is destroyed, and with it the subrequest, if it still runs.
-unsafe extern "C" fn on_owner_gone(id: *mut c_void) {
+unsafe extern "C" fn on_owner_gone(data: *mut c_void) {
     guard((), || {
-        let flight = FlightId(id.addr() as u64);
+        // SAFETY: `data` is what `start` wrote; the pool's memory is freed after its cleanups have run.
+        let owned = unsafe { &*data.cast::<Owned>() };
+        // SAFETY: as above; NGINX has ended every request of this pool, and with them what might have read the form.
+        unsafe { wipe(owned.form.data, owned.form.len) };
+        let Some(flight) = owned.flight else { return };
         if with_running(|all| all.remove(&flight)).is_some_and(|running| !running.concluded) {
             worker_process::complete(Completion { id: flight.0, outcome: Outcome::Abandoned });
         }

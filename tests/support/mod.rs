@@ -25,6 +25,8 @@ pub mod http;
 pub mod http2;
 pub mod idp;
 pub mod jwt;
+pub mod memory;
+pub mod neighbour;
 pub mod nginx;
 pub mod ports;
 pub mod raw;

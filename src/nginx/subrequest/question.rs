@@ -23,7 +23,8 @@ pub struct Question {
     headers: NonNull<[ngx_table_elt_t; MAX_HEADERS]>,
     count: usize,
     body: NonNull<ngx::ngx_http_request_body_t>,
-    length: usize,
+    /// The content of `body`.
+    pub form: ngx_str_t,
     variables: NonNull<ngx_http_variable_value_t>,
 }
 
@@ -49,13 +50,14 @@ impl Question {
             header.hash = unsafe { ngx::ngx_hash_key(header.lowcase_key, header.key.len) };
             header.value = value;
         }
+        let form = r.copy(&[form.as_bytes()])?;
         Ok(Self {
             uri: r.copy(&[location.uri.as_bytes()])?,
             args: r.copy(&[location.args.as_bytes()])?,
             headers: r.allocate(headers)?,
             count,
-            body: body(r, form.as_bytes())?,
-            length: form.len(),
+            body: body(r, form)?,
+            form,
             variables: variables(r)?,
         })
     }
@@ -82,7 +84,7 @@ impl Question {
         headers.content_length = element(1);
         headers.host = element(3);
         headers.server = subrequest.headers_in.server;
-        headers.content_length_n = self.length as ngx::off_t;
+        headers.content_length_n = self.form.len as ngx::off_t;
         headers.keep_alive_n = -1;
         subrequest.headers_in = headers;
         let list = &mut subrequest.headers_in.headers;
@@ -95,8 +97,7 @@ impl Question {
 }
 
 /// A request body that has been read whole, into one buffer.
-fn body(r: Request, content: &[u8]) -> Result<NonNull<ngx::ngx_http_request_body_t>, OutOfMemory> {
-    let content = r.copy(&[content])?;
+fn body(r: Request, content: ngx_str_t) -> Result<NonNull<ngx::ngx_http_request_body_t>, OutOfMemory> {
     // SAFETY: every field of a buffer may be zero.
     let mut buffer: ngx::ngx_buf_t = unsafe { std::mem::zeroed() };
     buffer.start = content.data;

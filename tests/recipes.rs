@@ -5,7 +5,7 @@ mod support;
 use support::http::Client;
 use support::idp::ClientAuth;
 use support::nginx::Builder;
-use support::{Api, Echo, Idp, Nginx, Shape, Token, TokenSpec, http};
+use support::{Api, Echo, Idp, Nginx, RawServer, Shape, Token, TokenSpec, http, wire};
 
 fn example(name: &str, endpoint: &str, idp: &Idp, api: &Api) -> Builder {
     Nginx::builder()
@@ -101,7 +101,7 @@ fn users() {
     let nginx = example("users.conf", "https://login.example.com/introspect", &idp, &api)
         .adapt("phantom_token_jwt_member access_token_jwt;", "phantom_token_jwt_member phantom_token;")
         .adapt("rate=20r/s", "rate=1r/m")
-        .adapt("burst=40", "burst=2")
+        .adapt("burst=40", "burst=3")
         .allow_log("limiting requests")
         .start();
     let issue = |name: &str, scope: &str| {
@@ -115,11 +115,68 @@ fn users() {
     let response = http::get(nginx.addr(), "/", &[("Cookie", &cookie), ("Origin", "https://app.example.com")]);
     assert_eq!(response.header("Cache-Control"), Some("private"));
     assert_eq!(Echo::of(&response).all("Cookie"), ["theme=dark"]);
-    let foreign = http::get(nginx.addr(), "/", &[("Cookie", &cookie), ("Origin", "https://evil.example")]);
-    assert_eq!(foreign.status, 403);
+    for (origin, status) in [("https://api.example.com", 200), ("https://evil.example", 403), ("null", 403)] {
+        let response = http::request(nginx.addr(), "POST", "/", &[("Cookie", &cookie), ("Origin", origin)], b"x");
+        assert_eq!(response.status, status, "{origin}");
+    }
     let mut client = Client::connect(nginx.addr());
     let statuses: Vec<_> =
         (0..3).map(|_| client.request("GET", "/", &[("Authorization", &jane.bearer())], b"").status).collect();
     assert_eq!(statuses, [200, 429, 429]);
+    // without a subject, and so without a limit; what the client says of one is not the API's to read
+    let nobody = idp.issue_token(TokenSpec::new().scope("api").claim("sub", serde_json::Value::Null));
+    for _ in 0..4 {
+        let headers = [("Authorization", &*nobody.bearer()), ("X-User", "root"), ("Connection", "close, X-User")];
+        let echo = Echo::of(&Client::connect(nginx.addr()).request("GET", "/", &headers, b""));
+        assert_eq!((echo.all("X-User"), echo.all("Connection")), (vec![], vec![]));
+    }
+    nginx.finish();
+}
+
+/// A browser's WebSocket, with the token as one of the subprotocols.
+#[test]
+fn users_with_websocket() {
+    let idp = Idp::builder().shape(Shape::CurityProcedure).start();
+    let server = RawServer::start(|connection| {
+        if connection.read_request().is_some() {
+            connection.send(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Protocol: chat\r\n\r\nhello",
+            );
+            connection.hang();
+        }
+    });
+    let nginx = Nginx::builder()
+        .idp(&idp)
+        .var("api", server.url())
+        .file("client-secret", idp.client_secret())
+        .example("users.conf")
+        .adapt("https://login.example.com/introspect", &idp.introspection_url())
+        .adapt("phantom_token_jwt_member access_token_jwt;", "phantom_token_jwt_member phantom_token;")
+        .start();
+    let token = idp.issue_token(TokenSpec::new().subject("jane").scope("api"));
+    let protocols = format!("chat, bearer.{}", token.opaque);
+    for (origin, status) in [("https://app.example.com", 101), ("https://evil.example", 403)] {
+        let mut client = Client::connect(nginx.addr());
+        let headers = [
+            ("Connection", "keep-alive, Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Protocol", &protocols),
+            ("Origin", origin),
+        ];
+        client.send(&http::request_bytes("GET", "/socket", &headers, b""));
+        let response = client.read_response();
+        assert_eq!(response.status, status, "{origin}");
+        if status == 101 {
+            assert_eq!(client.read_exact(5), b"hello");
+        }
+    }
+    let requests = server.requests();
+    let [handshake] = requests.as_slice() else { panic!("{} requests", requests.len()) };
+    let all = |name| wire::values(&handshake.head.headers, name).collect::<Vec<_>>();
+    assert_eq!((all("sec-websocket-protocol"), all("authorization")), (vec!["chat"], vec![&*token.jwt_bearer()]));
+    assert_eq!((all("x-user"), all("connection"), all("upgrade")), (vec!["jane"], vec!["upgrade"], vec!["websocket"]));
     nginx.finish();
 }

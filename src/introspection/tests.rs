@@ -482,7 +482,7 @@ fn exp_values() {
     // beyond 2^53 to the last digit, in what is kept too
     let members = r#","exp":9007199254740993,"id":9007199254740993,"max":18446744073709551615"#;
     let Ok(Answer::Active(kept)) = json_with(members, "{}") else { panic!("not active") };
-    assert_eq!(kept.exp, Some(9_007_199_254_740_993));
+    assert_eq!(kept.exp(), Some(9_007_199_254_740_993));
     assert_eq!(kept.members(), format!("{{{}}}", &members[1..]));
     for (member, claims, earliest) in [
         (r#","exp":10"#, r#"{"exp":20}"#, Some(10)),

@@ -117,9 +117,8 @@ impl Client {
         let accept = HeaderValue::from_str(&profile.accept)
             .map_err(|_| "\"phantom_token_accept\" is not a valid header value".to_owned())?;
         headers.insert(ACCEPT, accept);
-        let mut named = self.url.clone();
-        named.set_query(None);
-        let credentials = Credentials::new(&profile.client_auth, named.as_str())?;
+        // Not the URL that is requested, whose host may have made way for another server name.
+        let credentials = Credentials::new(&profile.client_auth, profile.endpoint.for_log())?;
         if let Some(authorization) = credentials.header() {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -139,19 +138,20 @@ impl Client {
         token: &[u8],
         connection: &Connection,
     ) -> Result<Response, Failure> {
-        let parameters = template.credentials.form().map_err(|cause| Failure::Unreachable { cause })?;
-        let content = Bytes::from_owner(introspection::request_form(token, &parameters));
+        // Each attempt has credentials of its own: an assertion may be good for one request (RFC 7523 §3, "jti"), and the
+        // server may have read the first.
         let attempt = |client: &reqwest::Client| {
+            let parameters = template.credentials.form().map_err(|cause| Failure::Unreachable { cause })?;
             let mut request = reqwest::Request::new(Method::POST, self.url.clone());
             *request.headers_mut() = template.headers.clone();
-            *request.body_mut() = Some(content.clone().into());
-            connection.observe(client.execute(request))
+            *request.body_mut() = Some(Bytes::from_owner(introspection::request_form(token, &parameters)).into());
+            Ok::<_, Failure>(connection.observe(client.execute(request)))
         };
-        let mut answer = attempt(&self.pooled).await;
+        let mut answer = attempt(&self.pooled)?.await;
         // RFC 9110 §9.2.2: a request that changes nothing may be repeated when "the underlying connection closed before
         // [the client] is able to read the response"; RFC 9112 §9.3.1 expects that of idle connections.
         if answer.as_ref().is_err_and(|error| connection.state() != Observed::Opened && found_dead(error)) {
-            answer = attempt(&self.fresh).await;
+            answer = attempt(&self.fresh)?.await;
         }
         read(answer.map_err(failure)?).await
     }

@@ -32,8 +32,9 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// `audience` is the URL of the endpoint that is asked.
-    pub fn new(client_id: &str, key: &ClientKey, audience: &str) -> Result<Self, String> {
+    /// `endpoint` is the URL that is asked. RFC 7523 §3 leaves it to the two how they name the server; what is signed for
+    /// its issuer identifier could be used at all of its endpoints, so that is for the key's settings to say.
+    pub fn new(client_id: &str, key: &ClientKey, endpoint: &str) -> Result<Self, String> {
         let algorithm = algorithm(key.algorithm());
         let mut header = Header::new(algorithm);
         header.kid = key.kid().map(str::to_owned);
@@ -41,7 +42,7 @@ impl Signer {
             key: encoding_key(key.pem(), algorithm)?,
             header,
             client_id: client_id.to_owned(),
-            audience: audience.to_owned(),
+            audience: key.audience().unwrap_or(endpoint).to_owned(),
         })
     }
 

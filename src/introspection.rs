@@ -236,7 +236,7 @@ fn jwt_answer(
         }
         match profile.introspection_jwt {
             IntrospectionJwt::Reject => return Err(InvalidAnswer::IntrospectionJwt),
-            IntrospectionJwt::Forward => match jwt.claims().get("active") {
+            IntrospectionJwt::Forward => match jwt.active() {
                 Some(Value::Bool(true)) => {}
                 Some(_) => return Err(InvalidAnswer::ActiveNotBoolean),
                 None => return Err(InvalidAnswer::NoActive),
@@ -262,7 +262,7 @@ fn is_bearer(members: &Object) -> bool {
     let is_other = ["typ", "token_use"]
         .iter()
         .filter_map(|name| members.get(*name))
-        .any(|kind| is_any(kind, &["refresh", "refresh_token", "offline", "id", "id_token"]));
+        .any(|kind| is_any(kind, &["refresh", "refresh_token", "offline", "id", "id_token", "dpop"]));
     // RFC 9449 §6.1: bound to a DPoP key, and worth nothing without a proof of possession.
     let is_bound = members.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some());
     is_type && !is_other && !is_bound
@@ -362,7 +362,8 @@ fn oauth_error(response: &Response) -> Option<String> {
     {
         return None;
     }
-    let members = json::object(content(&response.body)).ok()?;
+    let body = decoded(response).ok()?;
+    let members = json::object(content(&body)).ok()?;
     let error = members.get("error")?.as_str()?;
     Some(printable(error.as_bytes()))
 }

@@ -103,6 +103,14 @@ impl Jwt {
         }
     }
 
+    /// `active` of such an answer, in the one place where it may be.
+    pub fn active(&self) -> Option<&Value> {
+        match self.payload.get("token_introspection") {
+            Some(answer) => answer.get("active"),
+            None => self.payload.get("active"),
+        }
+    }
+
     /// Whether it says that it is signed.
     pub fn check_algorithm(&self) -> Result<(), JwtError> {
         match self.header.get("alg").and_then(Value::as_str) {
@@ -248,6 +256,23 @@ pub(crate) mod tests {
             let jwt = Jwt::decode(&compact(header, payload)).unwrap();
             assert_eq!(jwt.is_introspection_answer(), answer, "{header} {payload}");
             assert_eq!(jwt.states_inactive(), inactive, "{header} {payload}");
+        }
+    }
+
+    #[test]
+    fn active_is_in_one_place() {
+        for (payload, expected) in [
+            (r#"{"token_introspection":{"active":true}}"#, Some(true)),
+            (r#"{"active":true}"#, Some(true)),
+            (r#"{"active":true,"token_introspection":{}}"#, None),
+            (r#"{"active":true,"token_introspection":1}"#, None),
+            (r#"{"active":true,"token_introspection":null}"#, None),
+            (r#"{"active":true,"token_introspection":[{"active":true}]}"#, None),
+            (r#"{"active":false,"token_introspection":{"active":true}}"#, Some(true)),
+            ("{}", None),
+        ] {
+            let jwt = Jwt::decode(&compact(r#"{"alg":"x"}"#, payload)).unwrap();
+            assert_eq!(jwt.active(), expected.map(Value::Bool).as_ref(), "{payload}");
         }
     }
 }

@@ -75,7 +75,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// It without its query, which may hold what is not for a log.
+    /// It without its query, which may hold what is not for a log, nor for anybody else.
     pub fn for_log(&self) -> &str {
         match self {
             Self::Url(url) => url.for_log(),
@@ -301,12 +301,13 @@ pub struct ClientKey {
     pem: Secret,
     kid: Option<String>,
     algorithm: SigningAlgorithm,
+    audience: Option<String>,
 }
 
 impl ClientKey {
-    /// The PEM text of a key that goes with `algorithm`, and its name at the server.
-    pub fn new(pem: Secret, kid: Option<String>, algorithm: SigningAlgorithm) -> Self {
-        Self { pem, kid, algorithm }
+    /// The PEM text of a key that goes with `algorithm`, its name at the server, and the server's own.
+    pub fn new(pem: Secret, kid: Option<String>, algorithm: SigningAlgorithm, audience: Option<String>) -> Self {
+        Self { pem, kid, algorithm, audience }
     }
 
     /// The PEM text.
@@ -322,6 +323,11 @@ impl ClientKey {
     /// `alg`.
     pub fn algorithm(&self) -> SigningAlgorithm {
         self.algorithm
+    }
+
+    /// `aud`, if it is another than the endpoint's URL.
+    pub fn audience(&self) -> Option<&str> {
+        self.audience.as_deref()
     }
 }
 

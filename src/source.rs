@@ -8,7 +8,7 @@
 use crate::bearer::{self, Credential};
 
 /// `phantom_token_source`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The `Authorization` header, with the scheme `Bearer`.
     Authorization,
@@ -59,6 +59,15 @@ impl Source {
             Self::Header(name) => name,
             Self::Cookie(_) => COOKIE,
             Self::Subprotocol(_) => SUBPROTOCOL,
+        }
+    }
+
+    /// Names of the variables that show it: what was read of them before the token is taken out shows the token.
+    pub fn variables(&self) -> Vec<String> {
+        let of_header = format!("http_{}", self.header().replace('-', "_"));
+        match self {
+            Self::Cookie(name) => vec![of_header, format!("cookie_{}", name.to_ascii_lowercase())],
+            _ => vec![of_header],
         }
     }
 
@@ -176,6 +185,18 @@ mod tests {
             "header=Host",
         ] {
             assert!(Source::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn variables() {
+        for (source, expected) in [
+            ("authorization", vec!["http_authorization"]),
+            ("header=X-Access-Token", vec!["http_x_access_token"]),
+            ("cookie=Token", vec!["http_cookie", "cookie_token"]),
+            ("subprotocol=bearer.", vec!["http_sec_websocket_protocol"]),
+        ] {
+            assert_eq!(Source::parse(source).unwrap().variables(), expected, "{source}");
         }
     }
 

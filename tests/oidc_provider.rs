@@ -233,13 +233,27 @@ fn private_key_jwt() {
         }
         nginx.finish();
     }
-    // another key than the server knows
-    let directives = "phantom_token_client_auth private_key_jwt; phantom_token_client_id ES256-gateway; \
-                      phantom_token_client_key @dir@/key.pem g1;";
-    let nginx = gateway_with(&provider.url(), &api, directives, &[("key.pem", &pem(&rcgen::PKCS_ECDSA_P256_SHA256))]);
-    assert_eq!(call(&nginx, &provider.token()).status, 502);
-    assert!(nginx.wait_for_log("client credentials").contains("invalid_client"));
-    nginx.finish();
+    // the server by its issuer identifier, by a name it does not have; a key it does not know, by name and as such
+    let known_pem = &keys[0].1;
+    let unknown = pem(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let issuer = format!("g1 aud=http://{}", provider.addr);
+    for (key, arguments, status) in [
+        (known_pem, issuer.as_str(), 200),
+        (known_pem, "g1 aud=https://as.example", 502),
+        (known_pem, "g2", 502),
+        (&unknown, "g1", 502),
+    ] {
+        let directives = format!(
+            "phantom_token_client_auth private_key_jwt; phantom_token_client_id ES256-gateway; \
+             phantom_token_client_key @dir@/key.pem {arguments};"
+        );
+        let nginx = gateway_with(&provider.url(), &api, &directives, &[("key.pem", key)]);
+        assert_eq!(call(&nginx, &provider.token()).status, status, "{arguments}");
+        if status == 502 {
+            assert!(nginx.wait_for_log("client credentials").contains("invalid_client"), "{arguments}");
+        }
+        nginx.finish();
+    }
     std::fs::remove_dir_all(&folder).expect("remove the keys");
 }
 
@@ -318,6 +332,30 @@ fn a_jwt_introspection_response_is_forwarded_where_that_is_wanted() {
         (&"token-introspection+jwt".into(), &true.into())
     );
     assert_eq!(call(&nginx, "unknown").status, 401);
+    nginx.finish();
+}
+
+/// `nginx-conf/oidc-provider.conf` as it is, but for addresses and the client's name.
+#[test]
+fn the_example() {
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/client_assertion/p256.pem");
+    let provider = OidcProvider::start(&["--key", "ES256", &key.display().to_string()]);
+    let api = Api::start();
+    let nginx = Nginx::builder()
+        .var("api", api.url())
+        .file("client-key.pem", std::fs::read(&key).expect("the key"))
+        .example("oidc-provider.conf")
+        .adapt("https://login.example.com/token/introspection", &provider.url())
+        .adapt("phantom_token_client_id gateway;", "phantom_token_client_id ES256-gateway;")
+        .adapt("client-key.pem gateway-1", "client-key.pem g1")
+        .start();
+    let token = provider.token();
+    for _ in ["asked", "cached"] {
+        let (header, claims) = Echo::of(&call(&nginx, &token)).jwt().expect("a JWT");
+        assert_eq!((&header["typ"], &claims["aud"]), (&"token-introspection+jwt".into(), &"ES256-gateway".into()));
+        assert_eq!(claims["token_introspection"]["client_id"], "app");
+    }
+    assert_eq!((call(&nginx, "unknown").status, http::get(nginx.addr(), "/", &[]).status), (401, 401));
     nginx.finish();
 }
 

@@ -97,6 +97,27 @@ fn host_and_server_name() {
     }
 }
 
+/// An assertion is for the endpoint as it is configured, whatever name its certificate has.
+#[test]
+fn audience_of_an_assertion() {
+    let api = Api::start();
+    let server = TlsServer::start(&Pki::of("as.example"), BOTH);
+    let url = server.url("localhost");
+    let directives = "phantom_token_introspection_endpoint @url@?x=y; phantom_token_client_id gateway; \
+                      phantom_token_client_auth private_key_jwt; phantom_token_client_key @dir@/key.pem; \
+                      phantom_token_ssl_verify off; phantom_token_ssl_name as.example;";
+    let nginx = builder(&api, &url, "", directives)
+        .file("key.pem", include_str!("../src/client_assertion/ed25519.pem"))
+        .start();
+    assert_eq!(http::get(nginx.addr(), "/", &[("Authorization", "Bearer opaque")]).status, 200);
+    nginx.finish();
+    let request = &server.requests()[0];
+    assert_eq!(request.server_name.as_deref(), Some("as.example"));
+    let form: Vec<_> = form_urlencoded::parse(request.body.as_bytes()).collect();
+    let (_, assertion) = form.iter().find(|(name, _)| name == "client_assertion").expect("an assertion");
+    assert_eq!(support::jwt::decode(assertion).expect("a JWT").1["aud"], url);
+}
+
 #[test]
 fn files_that_are_no_certificates_are_refused() {
     for (content, directive) in [

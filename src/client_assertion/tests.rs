@@ -12,6 +12,8 @@ use crate::settings::Secret;
 const RSA: &str = include_str!("rsa.pem");
 /// The same; rcgen's have a form that OpenSSL does not know.
 const ED25519: &str = include_str!("ed25519.pem");
+/// As `nginx-conf/oidc-provider.conf` says how to make one.
+const P256: &str = include_str!("p256.pem");
 
 fn pem(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, Vec<u8>) {
     let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
@@ -24,7 +26,18 @@ fn rsa_public() -> Vec<u8> {
 }
 
 fn assertion(pem: &str, algorithm: SigningAlgorithm, kid: Option<&str>, now: u64) -> String {
-    let key = ClientKey::new(Secret::new(pem.to_owned()), kid.map(str::to_owned), algorithm);
+    assertion_for(None, pem, algorithm, kid, now)
+}
+
+fn assertion_for(
+    audience: Option<&str>,
+    pem: &str,
+    algorithm: SigningAlgorithm,
+    kid: Option<&str>,
+    now: u64,
+) -> String {
+    let (kid, audience) = (kid.map(str::to_owned), audience.map(str::to_owned));
+    let key = ClientKey::new(Secret::new(pem.to_owned()), kid, algorithm, audience);
     let signer = Signer::new("gateway", &key, "https://as.example/introspect").unwrap();
     signer.assertion(UNIX_EPOCH + Duration::from_secs(now)).unwrap()
 }
@@ -77,6 +90,9 @@ fn claims() {
     assert_ne!(claims["jti"], other["jti"]);
     let header: Value = serde_json::from_slice(&part(&first, 0)).unwrap();
     assert_eq!(header.get("kid"), None);
+    let named = assertion_for(Some("https://as.example"), &p256, SigningAlgorithm::Es256, None, 1_000);
+    let claims: Value = serde_json::from_slice(&part(&named, 1)).unwrap();
+    assert_eq!(claims["aud"], "https://as.example");
 }
 
 #[test]
@@ -86,6 +102,7 @@ fn the_algorithm_is_that_of_the_key() {
     let (ed25519, _) = pem(&rcgen::PKCS_ED25519);
     let found = |pem: &str, wanted| algorithm_of(pem.as_bytes(), wanted).map_err(drop);
     assert_eq!(found(&p256, None), Ok(SigningAlgorithm::Es256));
+    assert_eq!(found(P256, None), Ok(SigningAlgorithm::Es256));
     assert_eq!(found(&ed25519, None), Ok(SigningAlgorithm::EdDsa));
     assert_eq!(found(ED25519, None), Ok(SigningAlgorithm::EdDsa));
     assert_eq!(found(RSA, None), Ok(SigningAlgorithm::Rs256));

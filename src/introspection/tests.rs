@@ -291,6 +291,10 @@ fn introspection_jwts_that_may_be_forwarded() {
         (typed, r#"{"token_introspection":{"active":false}}"#, Err(STATED)),
         (typed, r#"{"token_introspection":{"active":"true"}}"#, Err(invalid(InvalidAnswer::ActiveNotBoolean))),
         (typed, r#"{"token_introspection":{}}"#, Err(invalid(InvalidAnswer::NoActive))),
+        // what is beside the answer is none
+        (typed, r#"{"active":true,"token_introspection":null}"#, Err(invalid(InvalidAnswer::NoActive))),
+        (HEADER, r#"{"active":true,"token_introspection":"x"}"#, Err(invalid(InvalidAnswer::NoActive))),
+        (HEADER, r#"{"active":false,"token_introspection":{"active":true}}"#, Err(STATED)),
         (typed, r#"{"token_introspection":{"active":true,"token_type":"DPoP"}}"#, Err(NOT_BEARER)),
         (
             r#"{"alg":"none","typ":"token-introspection+jwt"}"#,
@@ -305,6 +309,19 @@ fn introspection_jwts_that_may_be_forwarded() {
             Err(expected) => expected,
         };
         assert_eq!(interpret(&response, &profile, &claims::Wanted::default()), expected, "{payload}");
+    }
+}
+
+/// Why the gateway was refused is of use however it is packed.
+#[test]
+fn oauth_errors_in_gzip() {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(br#"{"error":"invalid_client"}"#).unwrap();
+    let body = encoder.finish().unwrap();
+    let fields = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    for (body, error) in [(&body[..], Some("invalid_client".to_owned())), (&body[..12], None)] {
+        assert_eq!(respond(400, &fields, body), Err(Failure::Refused { status: 400, error }));
     }
 }
 
@@ -404,6 +421,7 @@ fn kinds_of_token() {
         (r#""typ":"Refresh""#, false),
         (r#""typ":"ID""#, false),
         (r#""typ":"Offline""#, false),
+        (r#""typ":"DPoP""#, false),
         (r#""token_use":"access""#, true),
         (r#""token_use":"access_token""#, true),
         (r#""token_use":"refresh_token""#, false),
@@ -461,6 +479,11 @@ fn exp_values() {
             }
         }
     }
+    // beyond 2^53 to the last digit, in what is kept too
+    let members = r#","exp":9007199254740993,"id":9007199254740993,"max":18446744073709551615"#;
+    let Ok(Answer::Active(kept)) = json_with(members, "{}") else { panic!("not active") };
+    assert_eq!(kept.exp(), Some(9_007_199_254_740_993));
+    assert_eq!(kept.members(), format!("{{{}}}", &members[1..]));
     for (member, claims, earliest) in [
         (r#","exp":10"#, r#"{"exp":20}"#, Some(10)),
         (r#","exp":30"#, r#"{"exp":20}"#, Some(20)),

@@ -147,8 +147,10 @@ pub struct MainConf {
     pub(super) cache_size: usize,
     /// Key of all keyed hashes.
     pub seed: Seed,
-    /// Index of `$http_authorization`.
-    pub http_authorization: usize,
+    /// Indices of the variables that show headers which the module changes.
+    pub shows_token: Vec<usize>,
+    /// Sources that are configured somewhere.
+    pub(super) sources: HashSet<Source>,
     /// The longest `phantom_token_stale_if_error` of any protected location, milliseconds.
     pub longest_stale: u64,
     /// Claims that protected locations require something of, by name.
@@ -169,7 +171,8 @@ impl MainConf {
         Self {
             cache_size: UNSET_SIZE,
             seed,
-            http_authorization: 0,
+            shows_token: Vec::new(),
+            sources: HashSet::new(),
             longest_stale: 0,
             required_claims: &[],
             profiles: HashMap::new(),
@@ -338,6 +341,7 @@ impl LocationConf {
             Endpoint::Location(location) => self.asked_by_subrequest(main, location.in_server(server), endpoint, log),
         };
         main.longest_stale = main.longest_stale.max(self.stale_if_error as u64);
+        main.sources.extend(self.sources.iter().flatten().cloned());
         let requirements = Requirements {
             scopes: self.require_scopes.clone().unwrap_or_default(),
             audiences: self.require_audience.clone().unwrap_or_default(),

@@ -61,7 +61,7 @@ const fn checked(mut command: ngx_command_t, post: *const c_void) -> ngx_command
 
 const FLAG: u32 = ngx::NGX_CONF_FLAG;
 const ONE: u32 = ngx::NGX_CONF_TAKE1;
-const ONE_TO_THREE: u32 = ngx::NGX_CONF_TAKE1 | ngx::NGX_CONF_TAKE2 | ngx::NGX_CONF_TAKE3;
+const ONE_TO_FOUR: u32 = ngx::NGX_CONF_TAKE1 | ngx::NGX_CONF_TAKE2 | ngx::NGX_CONF_TAKE3 | ngx::NGX_CONF_TAKE4;
 const SOME: u32 = ngx::NGX_CONF_1MORE;
 
 static POSITIVE_TIME: EventLoop<ngx_conf_post_t> =
@@ -89,7 +89,7 @@ pub static COMMANDS: EventLoop<[ngx_command_t; 38]> = EventLoop::new([
     command(c"phantom_token_client_secret", ONE, set_client_secret, 0),
     command(c"phantom_token_client_secret_file", ONE, set_client_secret_file, 0),
     command(c"phantom_token_client_auth", ONE, set_client_auth, 0),
-    command(c"phantom_token_client_key", ONE_TO_THREE, set_client_key, 0),
+    command(c"phantom_token_client_key", ONE_TO_FOUR, set_client_key, 0),
     command(c"phantom_token_client_bearer_file", ONE, set_client_bearer_file, 0),
     command(c"phantom_token_accept", ONE, set_accept, 0),
     command(c"phantom_token_jwt_member", SOME, set_jwt_member, 0),
@@ -388,21 +388,28 @@ setter!(set_client_auth, |conf, directive| {
 
 setter!(set_client_key, |conf, directive| {
     let pem = read_text(directive)?;
-    let (mut kid, mut wanted) = (None, None);
+    let (mut kid, mut wanted, mut audience) = (None, None, None);
     for (i, argument) in directive.arguments.iter().enumerate().skip(2) {
-        match argument.strip_prefix("alg=") {
-            Some(name) if wanted.is_none() => {
+        match argument.split_once('=') {
+            Some(("alg", name)) if wanted.is_none() => {
                 let unknown = || Refused::Value(i, "it is none of ES256, RS256, PS256 and EdDSA".into());
                 wanted = Some(SigningAlgorithm::from_name(name).ok_or_else(unknown)?);
             }
-            None if kid.is_none() && !argument.is_empty() => kid = Some((*argument).to_owned()),
-            _ => return Err(Refused::Value(i, "it is neither one key id nor one \"alg=\"".into())),
+            Some(("aud", name)) if audience.is_none() && !name.is_empty() => audience = Some(name.to_owned()),
+            Some(("alg" | "aud", _)) => return Err(not_one_of_each(i)),
+            _ if kid.is_none() && !argument.is_empty() => kid = Some((*argument).to_owned()),
+            _ => return Err(not_one_of_each(i)),
         }
     }
     let algorithm = client_assertion::algorithm_of(pem.expose().as_bytes(), wanted)
         .map_err(|error| Refused::Value(1, format!("the file {error}")))?;
-    put(&mut conf.client_key, ClientKey::new(pem, kid, algorithm))
+    put(&mut conf.client_key, ClientKey::new(pem, kid, algorithm, audience))
 });
+
+/// Of what may follow the file of `phantom_token_client_key`.
+fn not_one_of_each(n: usize) -> Refused {
+    Refused::Value(n, "it is neither one key id nor one \"alg=\" nor one \"aud=\"".into())
+}
 
 setter!(set_client_bearer_file, |conf, directive| {
     let token = read_line(directive)?;

@@ -341,7 +341,9 @@ fn forward(
         None => r.add_authorization(authorization)?,
     }
     // A `set $x $http_authorization` in the rewrite phase has cached the client's value.
-    r.invalidate_variable(r.main_conf().http_authorization);
+    for index in &r.main_conf().shows_token {
+        r.invalidate_variable(*index);
+    }
     r.clear_challenges();
     Ok(OK)
 }

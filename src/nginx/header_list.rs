@@ -33,8 +33,12 @@ pub unsafe fn list_elements(list: *const ngx::ngx_list_t) -> impl Iterator<Item 
     })
 }
 
+/// How many headers an emptied list that has no room left gets room for.
+const ROOM: usize = 4;
+
 /// Takes an element out of a list without moving another, for others are pointed to: its part ends before it, and what
-/// comes after it becomes a part of its own. No part but an only one is left empty, which NGINX's own loops rely on.
+/// comes after it becomes a part of its own. Nor is its place used again, for it may be pointed to, too. No part but an only
+/// one is left empty, which NGINX's own loops rely on; nor is the list ever without room, for a new part gets as much.
 ///
 /// # Safety
 ///
@@ -58,13 +62,25 @@ pub unsafe fn remove_element(
             place = part.next;
             continue;
         };
-        if i + 1 == part.nelts {
+        if i + 1 == part.nelts && i > 0 {
             part.nelts -= 1;
+            if list.last == place {
+                list.nalloc = part.nelts;
+            }
         } else if i == 0 {
             part.elts = start.wrapping_add(1).cast();
             part.nelts -= 1;
             if list.last == place {
                 list.nalloc -= 1;
+                if list.nalloc == 0 && before.is_null() {
+                    // SAFETY: the pool is the list's.
+                    let elts = unsafe { ngx::ngx_palloc(pool, ROOM * size_of::<ngx_table_elt_t>()) };
+                    if elts.is_null() {
+                        return Err(OutOfMemory);
+                    }
+                    part.elts = elts;
+                    list.nalloc = ROOM;
+                }
             }
         } else {
             // SAFETY: the pool is the list's.

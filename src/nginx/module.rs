@@ -10,17 +10,17 @@ use std::ptr;
 use std::sync::Arc;
 
 use ::ngx::ffi as ngx;
-use ngx::{ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t};
+use ngx::{ngx_conf_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_str_t};
 
 use crate::claims::Wanted;
 use crate::key::Seed;
+use crate::source::Source;
 use crate::worker::Worker;
 
 use super::config_memory;
 use super::directives::COMMANDS;
 use super::handler::access_handler;
 use super::log::{FAILED, Level, Log, guard};
-use super::request::static_str;
 use super::thread::EventLoop;
 use super::wakeup::Wakeup;
 use super::{filters, subrequest, variables, worker_process};
@@ -58,11 +58,15 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         if !main.is_used() {
             return OK;
         }
-        let mut name = static_str("http_authorization");
-        // SAFETY: `cf` is valid, and NGINX keeps the name only as long as it lives, which is for ever.
-        let index = unsafe { ngx::ngx_http_get_variable_index(cf, &raw mut name) };
-        let Ok(index) = usize::try_from(index) else { return FAILED };
-        main.http_authorization = index;
+        // The JWT goes into `Authorization`, wherever the token was.
+        main.sources.insert(Source::Authorization);
+        for name in main.sources.iter().flat_map(Source::variables) {
+            let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+            // SAFETY: `cf` is valid, and NGINX copies the name.
+            let index = unsafe { ngx::ngx_http_get_variable_index(cf, &raw mut name) };
+            let Ok(index) = usize::try_from(index) else { return FAILED };
+            main.shows_token.push(index);
+        }
         // SAFETY: this is `postconfiguration`, called once for each configuration.
         unsafe { filters::install() };
         // SAFETY: as above.

@@ -146,10 +146,12 @@ impl Request {
             .collect()
     }
 
-    /// Takes a header out of those that go upstream. Who else refers to it finds it empty.
+    /// Takes a header out of those that go upstream. Who else refers to it finds it empty, and marked as not there.
     pub fn remove_header(self, header: NonNull<ngx_table_elt_t>) -> Result<(), OutOfMemory> {
         // SAFETY: the header is an element of the live request's list.
         unsafe { (*header.as_ptr()).value = ngx_str_t::empty() };
+        // SAFETY: as above; variables of several lines pass over a hash of 0.
+        unsafe { (*header.as_ptr()).hash = 0 };
         // SAFETY: the list belongs to the live request, and nothing else walks it now.
         unsafe { remove_element(&raw mut (*self.as_ptr()).headers_in.headers, header.as_ptr(), self.pool()) }
     }
@@ -294,8 +296,10 @@ impl Request {
 
     /// Makes NGINX compute the variable of this index again when it is next read.
     pub fn invalidate_variable(self, index: usize) {
-        // SAFETY: `variables` has a slot for every index the configuration handed out.
-        unsafe { (*self.raw().variables.add(index)).set_valid(0) };
+        // SAFETY: `variables` has a slot for every index the configuration handed out; nothing else refers to it now.
+        let value = unsafe { &mut *self.raw().variables.add(index) };
+        value.set_valid(0);
+        value.set_not_found(0);
     }
 }
 

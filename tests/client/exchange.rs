@@ -1,6 +1,11 @@
 //! How the endpoint is asked over plain TCP: the bytes, the second attempt, the caps.
 
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ngx_http_phantom_token_module::introspection::{Answer, Failure, Inactive, InvalidAnswer, Phase};
+use ngx_http_phantom_token_module::settings::{ClientAuth, ClientKey, Profile, Secret, SigningAlgorithm};
 
 use crate::support::{Bench, FullListener, INACTIVE, LONG_MS, Server, settings};
 
@@ -75,6 +80,39 @@ fn asks_again_where_a_pooled_connection_was_dead() {
         assert_eq!(bench.ask(2).unwrap().0, inactive());
         server.join().unwrap();
     }
+}
+
+/// RFC 7523 §3, `jti`: a server may have taken note of the first assertion before the connection broke.
+#[test]
+fn asks_again_with_an_assertion_of_its_own() {
+    let endpoint = Server::bind();
+    let mut bench = Bench::new(settings(&endpoint.url()));
+    let pem = Secret::new(include_str!("../../src/client_assertion/ed25519.pem").to_owned());
+    let key = ClientKey::new(pem, None, SigningAlgorithm::EdDsa, None);
+    bench.profile = Arc::new(Profile {
+        client_auth: ClientAuth::PrivateKeyJwt { client_id: "gateway".to_owned(), key },
+        ..Profile::clone(&bench.profile)
+    });
+    let server = std::thread::spawn(move || {
+        let mut pooled = endpoint.accept();
+        pooled.request();
+        pooled.answer(INACTIVE);
+        let (_, first) = pooled.request();
+        drop(pooled);
+        let mut fresh = endpoint.accept();
+        let (_, second) = fresh.request();
+        fresh.answer(INACTIVE);
+        [first, second]
+    });
+    assert_eq!(bench.ask(1).unwrap().0, inactive());
+    assert_eq!(bench.ask(2).unwrap().0, inactive());
+    let [first, second] = server.join().unwrap().map(|content| {
+        let form: Vec<_> = form_urlencoded::parse(content.as_bytes()).into_owned().collect();
+        assert_eq!((form[0].1.as_str(), form[3].0.as_str()), ("token-2", "client_assertion"));
+        let claims = URL_SAFE_NO_PAD.decode(form[3].1.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&claims).unwrap()["jti"].clone()
+    });
+    assert!(first.is_string() && first != second, "{first}");
 }
 
 #[test]

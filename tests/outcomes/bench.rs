@@ -86,6 +86,32 @@ impl Bench {
         })
     }
 
+    /// One that asks such a server itself, and one that has a location ask it.
+    pub fn of_both_kinds(idp: impl Fn() -> Idp, directives: &str) -> [(&'static str, Bench); 2] {
+        let by_location = Bench::launch(idp(), |builder, idp| {
+            let url = idp.introspection_url();
+            Bench::by_location(builder, &url, directives).var("basic", idp.client_authorization()).watch_secrets(idp)
+        });
+        [("URL", Bench::of(idp(), directives)), ("location", by_location)]
+    }
+
+    /// The same for a URL that no authorization server need be behind.
+    pub fn asking_in_both_ways(url: &str) -> [(&'static str, Bench); 2] {
+        let idp = Idp::builder().client_auth(ClientAuth::None).start();
+        let by_location = Bench::launch(idp, |builder, idp| {
+            Bench::by_location(builder, url, "").var("basic", "Basic eA==").watch_secrets(idp)
+        });
+        [("URL", Bench::asking(url, "")), ("location", by_location)]
+    }
+
+    fn by_location(builder: nginx::Builder, url: &str, directives: &str) -> nginx::Builder {
+        builder
+            .server("location = /-/ask { internal; proxy_set_header Authorization \"@basic@\"; proxy_pass @url@; }")
+            .var("introspect", "/-/ask")
+            .var("url", url)
+            .var("directives", directives)
+    }
+
     /// With anything else in the configuration; `@directives@` and `@introspect@` are the caller's.
     pub fn launch(idp: Idp, configure: impl FnOnce(nginx::Builder, &Idp) -> nginx::Builder) -> Bench {
         let api = Api::start();

@@ -8,6 +8,7 @@ mod support;
 mod answers;
 mod bench;
 mod credentials;
+mod dialects;
 mod endpoint;
 mod inactive;
 mod invalid;

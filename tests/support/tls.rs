@@ -99,6 +99,8 @@ pub struct TlsRequest {
     pub server_name: Option<String>,
     /// Which connection it came on, from 0.
     pub connection: usize,
+    /// The content.
+    pub body: String,
 }
 
 impl TlsServer {
@@ -204,13 +206,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (parts, body) = request.into_parts();
-    body.collect().await?;
+    let body = String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned();
     let authority = parts.uri.authority().map(ToString::to_string);
     let host = parts.headers.get("host").and_then(|host| host.to_str().ok()).map(str::to_owned);
     let version = format!("{:?}", parts.version);
     let host = authority.or(host).unwrap_or_default();
     shared.in_flight.fetch_add(1, Ordering::SeqCst);
-    shared.requests.lock().expect("requests").push(TlsRequest { version, host, server_name, connection });
+    shared.requests.lock().expect("requests").push(TlsRequest { version, host, server_name, connection, body });
     gate.pass().await;
     shared.in_flight.fetch_sub(1, Ordering::SeqCst);
     let jwt = format!("{}.c2lnbmF0dXJl", jwt::unsigned(&json!({"alg": "ES256"}), &json!({"sub": "jane"})));

@@ -1,8 +1,8 @@
 //! How the gateway proves who it is, as the endpoint sees it.
 
 use super::support::gateway::bare;
-use super::support::idp::ClientAuth;
-use super::support::{Answer, Api, Echo, Idp, http};
+use super::support::idp::{ClientAuth, now};
+use super::support::{Answer, Api, Echo, Idp, http, jwt};
 
 /// Method, how the server wants it, and what else is configured; the secret is one that encodings change.
 #[test]
@@ -59,6 +59,46 @@ fn bearer_and_none() {
         assert_eq!((header, asked.form.len()), (expected, 2), "{path}");
     }
     nginx.finish();
+}
+
+/// RFC 7523 §3: a signed assertion with each request, for the endpoint or for whom the server says it is.
+#[test]
+fn private_key_jwt() {
+    let (idp, api) = (Idp::builder().client_auth(ClientAuth::None).start(), Api::start());
+    for (arguments, kid, audience) in [
+        ("key-1", Some("key-1"), idp.introspection_url()),
+        ("", None, idp.introspection_url()),
+        ("aud=https://as.example key-1 alg=EdDSA", Some("key-1"), "https://as.example".to_owned()),
+    ] {
+        idp.forget_introspections();
+        let nginx = bare(&idp, &api)
+            .file("key.pem", include_str!("../../src/client_assertion/ed25519.pem"))
+            .server(&format!(
+                "location / {{ phantom_token on; phantom_token_introspection_endpoint @introspect@?x=y; \
+                 phantom_token_client_auth private_key_jwt; phantom_token_client_id gateway; \
+                 phantom_token_client_key @dir@/key.pem {arguments}; proxy_pass @api@; }}"
+            ))
+            .start();
+        for token in [idp.issue(), idp.issue()] {
+            assert_eq!(http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]).status, 200, "{arguments}");
+        }
+        nginx.finish();
+        let mut ids = Vec::new();
+        for asked in idp.introspections() {
+            let names: Vec<_> = asked.form.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["token", "token_type_hint", "client_assertion_type", "client_assertion"]);
+            assert_eq!(asked.form[2].1, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+            assert_eq!(asked.header("authorization"), None);
+            let (header, claims) = jwt::decode(&asked.form[3].1).expect("a JWT");
+            assert_eq!((&header["alg"], header["kid"].as_str()), (&"EdDSA".into(), kid), "{arguments}");
+            let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
+            assert_eq!([text("iss"), text("sub"), text("aud")], ["gateway", "gateway", &audience], "{arguments}");
+            let (issued, expires) = (claims["iat"].as_i64().expect("iat"), claims["exp"].as_i64().expect("exp"));
+            assert!((now() - issued).abs() < 30 && expires - issued == 60, "{claims}");
+            ids.push(text("jti"));
+        }
+        assert!(ids.len() == 2 && ids[0].len() >= 20 && ids[0] != ids[1], "{ids:?}");
+    }
 }
 
 /// Other credentials are another profile: nothing is shared.

@@ -1,13 +1,15 @@
 //! Scope, audience and issuer, per location and request.
 
 use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, asked_by_location, bare, publish};
-use super::support::{Api, Echo, Idp, Shape, TokenSpec, http};
+use super::support::{Api, Echo, Idp, Nginx, Shape, TokenSpec, http};
 
 /// (directives, claims of the token, status, `error`)
 #[test]
 fn each_requirement() {
     let (idp, api) = (Idp::start(), Api::start());
     let reads = || TokenSpec::new().scope("read list");
+    let without = |name: &str| TokenSpec::new().claim(name, serde_json::Value::Null);
+    let list = |values: &[&str]| serde_json::json!(values);
     let cases = [
         ("phantom_token_require_scopes read;", reads(), 200, None),
         ("phantom_token_require_scopes read list;", reads(), 200, None),
@@ -17,6 +19,24 @@ fn each_requirement() {
         ("phantom_token_require_audience other;", TokenSpec::new().audience("api"), 401, Some("invalid_token")),
         ("phantom_token_require_issuer @as@;", TokenSpec::new(), 200, None),
         ("phantom_token_require_issuer @as@/;", TokenSpec::new(), 401, Some("invalid_token")),
+        ("phantom_token_require_scopes read;", without("scope"), 403, Some("insufficient_scope")),
+        ("phantom_token_require_scopes read list;", without("scope").claim("scp", "list read"), 200, None),
+        ("phantom_token_require_scopes read list;", without("scope").claim("scp", list(&["list", "read"])), 200, None),
+        (
+            "phantom_token_require_scopes read list;",
+            TokenSpec::new().claim("scope", list(&["list", "read"])),
+            200,
+            None,
+        ),
+        (
+            "phantom_token_require_scopes write;",
+            without("scope").claim("scp", list(&["read"])),
+            403,
+            Some("insufficient_scope"),
+        ),
+        ("phantom_token_require_audience api;", TokenSpec::new().claim("aud", list(&["x", "api"])), 200, None),
+        ("phantom_token_require_audience api;", without("aud"), 401, Some("invalid_token")),
+        ("phantom_token_require_issuer @as@;", without("iss"), 401, Some("invalid_token")),
         (
             "phantom_token_require_scopes write; phantom_token_require_audience other;",
             reads(),
@@ -56,16 +76,27 @@ fn each_requirement() {
 /// What a lax location has put into the cache a strict one does not let pass, nor the other way round.
 #[test]
 fn locations_decide_for_themselves() {
-    let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
-        .workers(1)
-        .server("add_header X-Cache $phantom_token_cache_status always;")
-        .server(&format!("location /lax {{ {PROTECT} proxy_pass @api@; }}"))
-        .server(&format!(
-            "location /strict {{ {PROTECT} phantom_token_scopes \"read write\"; phantom_token_require_scopes admin root; \
-             proxy_pass @api@; }}"
-        ))
-        .start();
+    for protect in [PROTECT, PROTECT_BY_LOCATION] {
+        let (idp, api) = (Idp::start(), Api::start());
+        let nginx = asked_by_location(bare(&idp, &api), &idp)
+            .workers(1)
+            .server("add_header X-Cache $phantom_token_cache_status always;")
+            .server(&format!("location /lax {{ {protect} proxy_pass @api@; }}"))
+            .server(&format!(
+                "location /strict {{ {protect} phantom_token_scopes \"read write\"; \
+                 phantom_token_require_scopes admin root; proxy_pass @api@; }}"
+            ))
+            .server(&format!("location /aud {{ {protect} phantom_token_require_audience other; proxy_pass @api@; }}"))
+            .server(&format!(
+                "location /iss {{ {protect} phantom_token_require_issuer https://other; proxy_pass @api@; }}"
+            ))
+            .start();
+        check_locations(&idp, &nginx);
+        nginx.finish();
+    }
+}
+
+fn check_locations(idp: &Idp, nginx: &Nginx) {
     let (user, admin) =
         (idp.issue_token(TokenSpec::new().scope("read")), idp.issue_token(TokenSpec::new().scope("root admin")));
     let get =
@@ -77,13 +108,17 @@ fn locations_decide_for_themselves() {
         refused.header("WWW-Authenticate"),
         Some("Bearer realm=\"api\", scope=\"admin root\", error=\"insufficient_scope\"")
     );
+    for path in ["/aud", "/iss"] {
+        let refused = get(path, &user);
+        assert_eq!((refused.status, refused.header("X-Cache")), (401, Some("HIT")), "{path}");
+        assert_eq!(refused.header("WWW-Authenticate"), Some("Bearer realm=\"api\", error=\"invalid_token\""));
+    }
     assert_eq!(get("/strict", &admin).status, 200);
     assert_eq!((get("/lax", &user).status, get("/lax", &admin).status), (200, 200));
     // what is advertised is what is configured
     let absent = http::get(nginx.addr(), "/strict", &[]);
     assert_eq!(absent.header("WWW-Authenticate"), Some("Bearer realm=\"api\", scope=\"read write\""));
     assert_eq!(idp.introspection_count(), 2);
-    nginx.finish();
 }
 
 /// From the JSON around the JWT, or from the JWT where that says nothing.

@@ -1,9 +1,9 @@
 //! Tokens from other headers, cookies and WebSocket subprotocols.
 
-use super::support::gateway::{PROTECT, PROTECT2, bare, wait_for_in_progress};
+use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, PROTECT2, asked_by_location, bare, wait_for_in_progress};
 use super::support::http::{Client, request_bytes};
 use super::support::nginx::Builder;
-use super::support::{Answer, Api, Echo, Gate, Idp, RawServer, http, wire};
+use super::support::{Answer, Api, Echo, Gate, Idp, Nginx, RawServer, http, wire};
 
 fn gateway(idp: &Idp, api: &Api, sources: &str) -> Builder {
     bare(idp, api).server(&format!("location / {{ {PROTECT} phantom_token_source {sources}; proxy_pass @api@; }}"))
@@ -58,10 +58,20 @@ fn what_supplied_the_token_is_removed() {
 
 #[test]
 fn order_absence_and_difference() {
-    let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api, "header=X-Token authorization cookie=token")
-        .server("add_header X-Status $phantom_token_status always;")
-        .start();
+    for protect in [PROTECT, PROTECT_BY_LOCATION] {
+        let (idp, api) = (Idp::start(), Api::start());
+        let nginx = asked_by_location(bare(&idp, &api), &idp)
+            .server(&format!(
+                "location / {{ {protect} phantom_token_source header=X-Token authorization cookie=token; proxy_pass @api@; }}"
+            ))
+            .server("add_header X-Status $phantom_token_status always;")
+            .start();
+        check_order_absence_and_difference(&idp, &nginx);
+        nginx.finish();
+    }
+}
+
+fn check_order_absence_and_difference(idp: &Idp, nginx: &Nginx) {
     let (token, other) = (idp.issue(), idp.issue());
     let (bearer, opaque, cookie) = (token.bearer(), token.opaque.clone(), format!("token={}", token.opaque));
     let other_cookie = format!("token={}", other.opaque);
@@ -79,6 +89,8 @@ fn order_absence_and_difference() {
         (vec![("Authorization", &bearer), ("Cookie", &other_cookie)], 400, "MALFORMED"),
         (vec![("X-Token", &opaque), ("X-Token", &other.opaque)], 400, "MALFORMED"),
         (vec![("Cookie", &twice)], 400, "MALFORMED"),
+        (vec![("Cookie", &cookie), ("Cookie", &other_cookie)], 400, "MALFORMED"),
+        (vec![("Cookie", &cookie), ("Cookie", "a=b"), ("Cookie", &cookie)], 200, "ACTIVE"),
         (vec![("X-Token", "a b"), ("Authorization", &bearer)], 400, "MALFORMED"),
         // no source here
         (vec![("X-Other", &opaque)], 401, "ABSENT"),
@@ -98,7 +110,6 @@ fn order_absence_and_difference() {
         }
     }
     assert_eq!(idp.introspections_of(&other.opaque), 0);
-    nginx.finish();
 }
 
 /// `authorization` counts only where it is configured; the JWT takes its place all the same.
@@ -153,43 +164,104 @@ fn the_original_counts_after_redirects() {
     }
 }
 
-/// A browser's handshake: the token is one of the subprotocols, the API chooses among the others.
+/// A browser's handshake: the token is one of the subprotocols, the API chooses among the others; then both talk.
 #[test]
 fn websocket_handshake() {
-    let (idp, api, gate) = (Idp::start(), Api::start(), Gate::closed());
-    let server = RawServer::start(|connection| {
-        if connection.read_request().is_some() {
-            connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello");
-            connection.hang();
-        }
-    });
+    for protect in [PROTECT, PROTECT_BY_LOCATION] {
+        let (idp, api, gate) = (Idp::start(), Api::start(), Gate::closed());
+        let server = RawServer::start(|connection| {
+            if connection.read_request().is_none() {
+                return;
+            }
+            connection.send(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Protocol: chat\r\n\r\nhello",
+            );
+            // what the client says is read as one more request, and answered in kind
+            if connection.read_request().is_some() {
+                connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthere");
+            }
+        });
+        let nginx = asked_by_location(bare(&idp, &api), &idp)
+            .server(&format!(
+                "location / {{ {protect} phantom_token_source subprotocol=bearer.; proxy_http_version 1.1; \
+                 proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_pass {}; }}",
+                server.url()
+            ))
+            .start();
+        let token = idp.issue();
+        idp.answer_all(Answer::normal().gated(&gate));
+        let mut client = Client::connect(nginx.addr());
+        let protocols = format!("chat, bearer.{}", token.opaque);
+        let headers = [
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Protocol", &protocols),
+        ];
+        client.send(&request_bytes("GET", "/socket", &headers, b""));
+        wait_for_in_progress(&nginx, 1);
+        gate.open();
+        let response = client.read_response();
+        assert_eq!((response.status, response.header("Sec-WebSocket-Protocol")), (101, Some("chat")), "{protect}");
+        assert_eq!(client.read_exact(5), b"hello", "{protect}");
+        client.send(b"GET /spoken HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_eq!(client.read_response().text(), "there", "{protect}");
+        let [handshake, spoken] = &server.requests()[..] else { panic!("not two requests: {protect}") };
+        let all = |name| wire::values(&handshake.head.headers, name).collect::<Vec<_>>();
+        assert_eq!((all("sec-websocket-protocol"), all("authorization")), (vec!["chat"], vec![&*token.jwt_bearer()]));
+        assert!(!String::from_utf8_lossy(&handshake.head.raw).contains(&token.opaque), "{protect}");
+        // not a byte of the conversation is touched
+        assert_eq!(spoken.head.raw, b"GET /spoken HTTP/1.1\r\nHost: b\r\n\r\n", "{protect}");
+        nginx.finish();
+    }
+}
+
+/// What the rewrite phase has read of a header is not what goes upstream.
+#[test]
+fn variables_read_before_the_exchange() {
+    let (idp, api) = (Idp::start(), Api::start());
     let nginx = bare(&idp, &api)
         .server(&format!(
-            "location / {{ {PROTECT} phantom_token_source subprotocol=bearer.; proxy_http_version 1.1; \
-             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_pass {}; }}",
-            server.url()
+            "location / {{ {PROTECT} phantom_token_source header=X-Token cookie=Token subprotocol=bearer.; \
+             set $early $http_authorization$http_cookie$cookie_token$http_x_token$http_sec_websocket_protocol; \
+             proxy_set_header Authorization $http_authorization; proxy_set_header Cookie $http_cookie; \
+             proxy_set_header X-Cookie-Token $cookie_token; proxy_set_header X-Token $http_x_token; \
+             proxy_set_header Sec-WebSocket-Protocol $http_sec_websocket_protocol; proxy_pass @api@; }}"
         ))
         .start();
     let token = idp.issue();
-    idp.answer_all(Answer::normal().gated(&gate));
-    let mut client = Client::connect(nginx.addr());
-    let protocols = format!("chat, bearer.{}", token.opaque);
-    let headers = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Protocol", &protocols),
-    ];
-    client.send(&request_bytes("GET", "/socket", &headers, b""));
-    wait_for_in_progress(&nginx, 1);
-    gate.open();
-    let response = client.read_response();
-    assert_eq!((response.status, response.header("Sec-WebSocket-Protocol")), (101, Some("chat")));
-    assert_eq!(client.read_exact(5), b"hello");
-    let sent = &server.requests()[0].head.headers;
-    let all = |name| wire::values(sent, name).collect::<Vec<_>>();
-    assert_eq!((all("sec-websocket-protocol"), all("authorization")), (vec!["chat"], vec![&*token.jwt_bearer()]));
-    drop(client);
+    let (cookie, protocols) = (format!("Token={}", token.opaque), format!("chat, bearer.{}", token.opaque));
+    let among_others = format!("a=b; {cookie}; c=d");
+    for (sent, name, left) in [
+        (vec![("X-Token", token.opaque.as_str())], "X-Token", None),
+        (vec![("Cookie", cookie.as_str())], "Cookie", None),
+        (vec![("Cookie", &among_others)], "Cookie", Some("a=b; c=d")),
+        (vec![("Cookie", &cookie), ("Cookie", "a=b")], "Cookie", Some("a=b")),
+        (vec![("Cookie", "a=b"), ("Cookie", &cookie)], "Cookie", Some("a=b")),
+        (vec![("Sec-WebSocket-Protocol", &protocols)], "Sec-WebSocket-Protocol", Some("chat")),
+    ] {
+        // NGINX keeps headers in parts of 20, and pointers to some of them
+        for others in [0, 5, 17, 18, 19, 20, 39] {
+            let fillers: Vec<_> = (0..others).map(|i| format!("X-Filler-{i}")).collect();
+            let lines: Vec<_> = fillers.iter().map(|name| (name.as_str(), "x")).collect();
+            for headers in [[&lines[..], &sent].concat(), [&sent[..], &lines].concat()] {
+                let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+                // without a Host there may be no other header
+                for request in [
+                    format!("GET / HTTP/1.0\r\n{head}\r\n"),
+                    format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{head}\r\n"),
+                ] {
+                    let echo = Echo::of(&http::send(nginx.addr(), request.as_bytes()));
+                    assert_eq!(echo.all("Authorization"), [token.jwt_bearer()], "{name}, {others} others");
+                    assert_eq!(echo.all(name), left.into_iter().collect::<Vec<_>>(), "{name}, {others} others");
+                    assert!(!format!("{echo:?}").contains(&token.opaque), "{name}: the token went upstream");
+                    assert_eq!(echo.headers.iter().filter(|(name, _)| name.starts_with("X-Filler")).count(), others);
+                }
+            }
+        }
+    }
     nginx.finish();
 }
 

@@ -2,15 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, asked_by_location, bare, publish};
+use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, either, for_both_endpoints, publish};
 use super::support::http::request;
 use super::support::{Api, Echo, Idp, http};
 
-#[test]
-fn what_others_refuse_is_never_introspected() {
+for_both_endpoints![
+    what_others_refuse_is_never_introspected,
+    auth_request_that_allows_is_followed_by_introspection,
+    auth_delay_delays_401,
+    gzip_leaves_refusals_whole,
+];
+
+fn what_others_refuse_is_never_introspected(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
-        .server(PROTECT)
+    let nginx = either(&idp, &api)
+        .server(protect)
         .server("location /deny { deny all; proxy_pass @api@; }")
         .server("location /basic { auth_basic x; auth_basic_user_file @dir@/users; proxy_pass @api@; }")
         .server("location /request401 { auth_request /-/401; proxy_pass @api@; }")
@@ -43,12 +49,11 @@ fn what_others_refuse_is_never_introspected() {
     nginx.finish();
 }
 
-#[test]
-fn auth_request_that_allows_is_followed_by_introspection() {
+fn auth_request_that_allows_is_followed_by_introspection(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .server("location = /-/204 { internal; return 204; }")
-        .server(&format!("location / {{ {PROTECT} auth_request /-/204; proxy_pass @api@; }}"))
+        .server(&format!("location / {{ {protect} auth_request /-/204; proxy_pass @api@; }}"))
         .start();
     let token = idp.issue();
     let echo = Echo::of(&http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]));
@@ -57,11 +62,10 @@ fn auth_request_that_allows_is_followed_by_introspection() {
     nginx.finish();
 }
 
-#[test]
-fn auth_delay_delays_401() {
+fn auth_delay_delays_401(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     let nginx =
-        bare(&idp, &api).server(&format!("location / {{ {PROTECT} auth_delay 1s; proxy_pass @api@; }}")).start();
+        either(&idp, &api).server(&format!("location / {{ {protect} auth_delay 1s; proxy_pass @api@; }}")).start();
     let (good, bad) = (idp.issue(), idp.issue());
     idp.revoke(&bad.opaque);
     for authorization in ["Basic eA==", &bad.bearer()] {
@@ -80,7 +84,7 @@ fn auth_delay_delays_401() {
 fn limit_except_protects_methods() {
     let (idp, api) = (Idp::start(), Api::start());
     for protect in [PROTECT, PROTECT_BY_LOCATION] {
-        let nginx = asked_by_location(bare(&idp, &api), &idp)
+        let nginx = either(&idp, &api)
             .server(&format!("location / {{ limit_except GET {{ {protect} }} proxy_pass @api@; }}"))
             .start();
         let token = idp.issue();
@@ -97,12 +101,11 @@ fn limit_except_protects_methods() {
     }
 }
 
-#[test]
-fn gzip_leaves_refusals_whole() {
+fn gzip_leaves_refusals_whole(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .server("gzip on; gzip_types application/json; gzip_min_length 1; gzip_vary on; gzip_http_version 1.0;")
-        .server(&format!("location / {{ {PROTECT} proxy_pass @api@; }}"))
+        .server(&format!("location / {{ {protect} proxy_pass @api@; }}"))
         .start();
     let plain = http::get(nginx.addr(), "/", &[]);
     let asked = http::get(nginx.addr(), "/", &[("Accept-Encoding", "gzip")]);

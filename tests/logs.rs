@@ -158,6 +158,48 @@ fn faults_of_the_endpoint() {
     nginx.finish();
 }
 
+/// The same messages where the endpoint is a location: they name it, and what is to be mended in it.
+#[test]
+fn faults_of_a_location() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = Nginx::builder()
+        .idp(&idp)
+        .workers(1)
+        .var("api", api.url())
+        .var("down", format!("http://{}/", ports::reserve().addr()))
+        .server("phantom_token on; phantom_token_introspection_endpoint /ask;")
+        .server("add_header X-Fingerprint $phantom_token_fingerprint always;")
+        .server("location = /ask { internal; proxy_pass @introspect@; }")
+        .server("location = /ask-down { internal; proxy_pass @down@; }")
+        .server("location / { proxy_pass @api@; }")
+        .server("location /timeout { phantom_token_timeout 200ms; proxy_pass @api@; }")
+        .server("location /down { phantom_token_introspection_endpoint /ask-down; proxy_pass @api@; }")
+        .server("location /nowhere { phantom_token_introspection_endpoint /-/; proxy_pass @api@; }")
+        .server("location = /-/ { return 404; }")
+        .start();
+    const ASK: &str = "at \"/ask\" failed";
+    let table: Vec<(&str, Answer, u16, &str, &[&str])> = vec![
+        ("/", Answer::normal(), 502, "error", &["status 401", "credentials", "proxy_set_header Authorization", ASK]),
+        ("/", Answer::status(500), 502, "error", &["status 500", ASK]),
+        ("/", Answer::status(429).header("Retry-After", "9"), 503, "error", &["overloaded", "9s", ASK]),
+        ("/", Answer::status(404), 502, "error", &["status 404", "phantom_token_introspection_endpoint", ASK]),
+        ("/", Answer::ok("text/html", "<html>"), 502, "error", &["\"text/html\"", "phantom_token_accept", ASK]),
+        ("/", Answer::ok("application/json", "{}"), 502, "error", &["\"active\"", ASK]),
+        ("/", Answer::status(204), 401, "info", &["not active"]),
+        ("/timeout", Answer::hang(), 504, "error", &["timed out", ASK]),
+        ("/down", Answer::normal(), 502, "error", &["cannot be reached", "the lines before say why", "\"/ask-down\""]),
+        ("/nowhere", Answer::normal(), 502, "error", &["status 404", "\"/-/\""]),
+    ];
+    for (i, (path, answer, status, level, parts)) in table.into_iter().enumerate() {
+        let token = format!("opaque-token-{i}");
+        idp.answer_for(&token, answer);
+        check(&nginx, path, &format!("Bearer {token}"), status, level, parts);
+    }
+    check(&nginx, "/", "", 401, "info", &["no access token"]);
+    check(&nginx, "/", "Bearer secret-text another-text", 401, "info", &["malformed access token"]);
+    nginx.finish();
+}
+
 #[test]
 fn one_error_for_an_exchange() {
     let (idp, api) = (Idp::start(), Api::start());

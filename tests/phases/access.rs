@@ -10,6 +10,7 @@ for_both_endpoints![
     what_others_refuse_is_never_introspected,
     auth_request_that_allows_is_followed_by_introspection,
     auth_delay_delays_401,
+    preflights_beside_other_rules,
     gzip_leaves_refusals_whole,
 ];
 
@@ -77,6 +78,51 @@ fn auth_delay_delays_401(protect: &str) {
         assert!(elapsed >= Duration::from_millis(940), "{elapsed:?}");
     }
     assert_eq!(http::get(nginx.addr(), "/", &[("Authorization", &good.bearer())]).status, 200);
+    nginx.finish();
+}
+
+/// (`phantom_token_preflight`, other rules, has a credential, status, reaches the API, introspections)
+fn preflights_beside_other_rules(protect: &str) {
+    let (idp, api) = (Idp::start(), Api::start());
+    let cases = [
+        ("no_content", "", false, 204, 0, 0),
+        ("no_content", "", true, 200, 1, 1),
+        ("no_content", "deny all;", false, 403, 0, 0),
+        ("no_content", "satisfy any; deny all;", false, 204, 0, 0),
+        ("forward", "", false, 200, 1, 0),
+        ("forward", "", true, 200, 1, 1),
+        ("forward", "deny all;", false, 403, 0, 0),
+        ("forward", "deny all;", true, 403, 0, 0),
+        ("forward", "satisfy any; deny all;", false, 403, 0, 0),
+        ("forward", "satisfy any; deny all;", true, 200, 1, 1),
+        ("authenticate", "", false, 401, 0, 0),
+        ("authenticate", "", true, 200, 1, 1),
+        ("authenticate", "satisfy any; deny all;", false, 401, 0, 0),
+    ];
+    let locations = cases.iter().enumerate().map(|(i, (preflight, rules, ..))| {
+        format!("location /{i}/ {{ {protect} phantom_token_preflight {preflight}; {rules} proxy_pass @api@; }}")
+    });
+    let nginx = either(&idp, &api)
+        .server(&locations.collect::<String>())
+        .server("phantom_token_cache off;")
+        .allow_log("access forbidden by rule")
+        .start();
+    for (i, (preflight, rules, credential, status, served, asked)) in cases.into_iter().enumerate() {
+        let (before, token) = (api.request_count(), idp.issue());
+        let bearer = token.bearer();
+        let mut headers = vec![("Origin", "https://app.example"), ("Access-Control-Request-Method", "PUT")];
+        if credential {
+            headers.push(("Authorization", bearer.as_str()));
+        }
+        let response = http::request(nginx.addr(), "OPTIONS", &format!("/{i}/"), &headers, b"");
+        let got = (response.status, api.request_count() - before, idp.introspections_of(&token.opaque));
+        assert_eq!(got, (status, served, asked), "{preflight}, {rules}, {credential}");
+        assert_eq!(response.all("www-authenticate").len(), usize::from(status == 401), "{preflight}, {rules}");
+        if served == 1 {
+            let expected = credential.then(|| token.jwt.clone());
+            assert_eq!(Echo::of(&response).bearer().map(str::to_owned), expected, "{preflight}, {rules}");
+        }
+    }
     nginx.finish();
 }
 

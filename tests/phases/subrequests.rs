@@ -2,10 +2,11 @@
 
 use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, either, for_both_endpoints, wait_for_in_progress};
 use super::support::http::{Client, request_bytes};
-use super::support::{Answer, Api, Echo, Gate, Idp, http};
+use super::support::{Answer, Api, Echo, Gate, Idp, api::sha256, http};
 
 for_both_endpoints![
     auth_request_and_mirror_are_not_introspected,
+    a_mirror_gets_the_body_and_the_jwt,
     a_subrequest_of_an_unprotected_location_is_not_introspected,
 ];
 
@@ -29,6 +30,32 @@ fn auth_request_and_mirror_are_not_introspected(protect: &str) {
     assert_eq!(of("/-/auth"), Some(token.bearer()), "before the access phase it is the client's");
     assert_eq!(of("/-/mirror"), Some(token.jwt_bearer()), "after it, the JWT");
     assert_eq!(idp.introspection_count(), 1);
+    nginx.finish();
+}
+
+fn a_mirror_gets_the_body_and_the_jwt(protect: &str) {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = either(&idp, &api)
+        .server(&format!("location / {{ {protect} mirror /-/mirror; proxy_pass @api@; }}"))
+        .server("location = /-/mirror { internal; proxy_pass @api@/mirrored; }")
+        .start();
+    let body = vec![b'm'; 50_000];
+    let token = idp.issue();
+    let response = http::request(nginx.addr(), "POST", "/x", &[("Authorization", &token.bearer())], &body);
+    assert_eq!(response.status, 200);
+    api.wait_for_requests(2);
+    let mut requests = api.requests();
+    requests.sort_by(|a, b| a.uri.cmp(&b.uri));
+    for (request, uri) in requests.iter().zip(["/mirrored", "/x"]) {
+        assert_eq!((request.uri.as_str(), request.method.as_str()), (uri, "POST"));
+        assert_eq!(request.all("authorization"), [token.jwt_bearer()], "{uri}");
+        assert_eq!((request.body_length, &request.body_sha256), (body.len(), &sha256(&body)), "{uri}");
+    }
+    // what is refused is not mirrored
+    assert_eq!(http::request(nginx.addr(), "POST", "/x", &[], &body).status, 401);
+    assert_eq!(http::get(nginx.addr(), "/x", &[("Authorization", &token.bearer())]).status, 200);
+    api.wait_for_requests(4);
+    assert_eq!(api.requests().iter().filter(|request| request.uri == "/mirrored").count(), 2);
     nginx.finish();
 }
 

@@ -132,23 +132,29 @@ fn refusals_have_the_body_they_have_in_http_1(protect: &str) {
 
 fn a_body_sent_while_parked_arrives(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway_that(protect, &idp, &api).workers(1).listen_h2().start();
-    let gate = Gate::closed();
-    idp.answer_all(Answer::normal().gated(&gate));
-    let token = idp.issue();
+    let unbuffered = format!(
+        "location /unbuffered {{ {protect} proxy_pass @api@; proxy_http_version 1.1; proxy_request_buffering off; }}"
+    );
+    let nginx = gateway_that(protect, &idp, &api).workers(1).listen_h2().server(&unbuffered).start();
     let body: Vec<u8> = (0..300_000u32).map(|i| (i * 7 % 251) as u8).collect();
     let connection = Connection::open(nginx.addr_of("h2"));
-    let stream = connection.start("POST", "/", &[("authorization", &token.bearer())], &body);
-    idp.wait_for_introspections(1);
-    wait_for_in_progress(&nginx, 1);
-    gate.open();
-    let echo = Echo::of(&stream.response());
-    assert_eq!((echo.body_length, echo.body_sha256), (body.len(), sha256(&body)));
-    // a refused one harms no other stream
-    let refused = connection.start("POST", "/", &[], &body);
-    assert_eq!(refused.try_response().map(|response| response.status).unwrap_or(401), 401);
-    assert_eq!(connection.get("/", &[("authorization", &token.bearer())]).status, 200);
-    assert_eq!(api.request_count(), 2);
+    for (n, path) in ["/buffered", "/unbuffered"].into_iter().enumerate() {
+        let gate = Gate::closed();
+        let token = idp.issue();
+        idp.answer_for(&token.opaque, Answer::normal().gated(&gate));
+        let stream = connection.start("POST", path, &[("authorization", &token.bearer())], &body);
+        idp.wait_for_introspections(n + 1);
+        wait_for_in_progress(&nginx, 1);
+        gate.open();
+        let echo = Echo::of(&stream.response());
+        assert_eq!((echo.body_length, &echo.body_sha256), (body.len(), &sha256(&body)), "{path}");
+        assert_eq!(echo.bearer(), Some(token.jwt.as_str()), "{path}");
+        // a refused one harms no other stream
+        let refused = connection.start("POST", path, &[], &body);
+        assert_eq!(refused.try_response().map(|response| response.status).unwrap_or(401), 401, "{path}");
+        assert_eq!(connection.get("/", &[("authorization", &token.bearer())]).status, 200, "{path}");
+    }
+    assert_eq!(api.request_count(), 4);
     nginx.finish();
 }
 

@@ -45,6 +45,8 @@ fn check(nginx: &Nginx, path: &str, credential: &str, status: u16, level: &str, 
     for part in parts {
         assert!(line.contains(part), "no {part:?} in {line}");
     }
+    // it is no request of NGINX's own that has been doing something
+    assert!(!line.contains(" while sending") && !line.contains("subrequest: "), "{line}");
     let fingerprint = response.header("x-fingerprint").unwrap_or_default();
     assert!(line.contains(fingerprint), "no fingerprint {fingerprint}: {line}");
     let token = credential.strip_prefix("Bearer ").filter(|token| token.len() > 5);

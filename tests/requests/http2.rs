@@ -12,6 +12,7 @@ for_both_endpoints![
     refusals_have_the_body_they_have_in_http_1,
     a_body_sent_while_parked_arrives,
     a_window_that_is_nearly_closed,
+    a_preflight_has_no_body,
 ];
 
 fn concurrent_streams_with_one_cold_token(protect: &str) {
@@ -172,5 +173,19 @@ fn a_window_that_is_nearly_closed(protect: &str) {
     assert_eq!(echo.bearer(), Some(token.jwt.as_str()));
     stuck.cancel();
     wait_for_in_progress(&nginx, 0);
+    nginx.finish();
+}
+
+/// Here a body needs no field that announces it.
+fn a_preflight_has_no_body(protect: &str) {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway_that(protect, &idp, &api).workers(1).listen_h2().start();
+    let connection = Connection::open(nginx.addr_of("h2"));
+    let preflight = [("origin", "https://app.example"), ("access-control-request-method", "PUT")];
+    for (body, status, word) in [(&b""[..], 204, "PREFLIGHT"), (b"x", 401, "ABSENT"), (b"", 204, "PREFLIGHT")] {
+        let response = connection.start("OPTIONS", "/", &preflight, body).response();
+        assert_eq!((response.status, response.header("x-status")), (status, Some(word)), "{body:?}");
+    }
+    assert_eq!((api.request_count(), idp.introspection_count()), (0, 0));
     nginx.finish();
 }

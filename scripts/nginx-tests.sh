@@ -91,7 +91,7 @@ for how in plain module; do
     printf '%s\n' "${files[@]}" | "${as_user[@]}" xargs -P "$(($(nproc) * 2))" -I{} bash -c "run $how {} $work/$how/{}"
 done
 
-passed=0 skipped=0 failing=0 tests=0 unstable=() different=()
+passed=0 skipped=0 tests=0 failing=() unstable=() different=()
 for file in "${files[@]}"; do
     plain=$work/plain/$file with=$work/module/$file
     # A test that depends on time or on its neighbours gets two more chances, alone.
@@ -108,7 +108,7 @@ for file in "${files[@]}"; do
         tail -n 40 "$with.log"
     elif grep -q '^1\.\.0 ' "$with"; then skipped=$((skipped + 1))
     elif grep -q '^exit 0' "$with"; then passed=$((passed + 1))
-    else failing=$((failing + 1))
+    else failing+=("$file")
     fi
     tests=$((tests + $(grep -c '^ok' "$with" || true)))
 done
@@ -126,7 +126,7 @@ if [ -f "$suite/lib/Test/Nginx/HTTP3.pm" ]; then
 fi
 echo "the module over HTTP/3: $http3"
 echo "$tests tests passed with the module"
-echo "alike: $passed files pass, $skipped are skipped, $failing fail without the module too"
+echo "alike: $passed files pass, $skipped are skipped, ${#failing[@]} fail without the module too: ${failing[*]:-none}"
 echo "different at first, alike when run alone: ${unstable[*]:-none}"
 echo "different: ${different[*]:-none}"
 [ ${#different[@]} -eq 0 ] && [ $http3 != failed ]

@@ -182,7 +182,8 @@ fn advice(status: u16, error: Option<&str>) -> &'static str {
     match (status, error) {
         // RFC 6749 §5.2; RFC 7662 §2.3: 401 where the gateway's own credentials are wrong or missing.
         (_, Some("invalid_client")) | (401, _) => {
-            "it did not accept the gateway's client credentials; check \"phantom_token_client_id\" and the secret"
+            "it did not accept the gateway's client credentials; check \"phantom_token_client_id\" and the secret, or the \
+             location's \"proxy_set_header Authorization\""
         }
         (403, _) | (_, Some("unauthorized_client")) => "check that the gateway's client may introspect tokens",
         (404 | 405 | 410, _) => "check \"phantom_token_introspection_endpoint\"",

@@ -46,7 +46,7 @@ const SAME: [(&str, &str); 8] = [
 ];
 
 /// Part of it.
-const DIFFERENT: [(&str, &str); 10] = [
+const DIFFERENT: [(&str, &str); 13] = [
     ("/accept", "phantom_token_accept \"application/jwt;q=1\";"),
     ("/jwt_member", "phantom_token_jwt_member jwt;"),
     ("/client_id", "phantom_token_client_id other; phantom_token_client_secret @secret@;"),
@@ -57,10 +57,13 @@ const DIFFERENT: [(&str, &str); 10] = [
     ("/ssl_verify", "phantom_token_ssl_verify off;"),
     ("/ssl_name", "phantom_token_ssl_name as.example;"),
     ("/endpoint", "phantom_token_introspection_endpoint @introspect@/CurityRaw;"),
+    ("/introspection_jwt", "phantom_token_introspection_jwt forward;"),
+    ("/client_auth", "phantom_token_client_auth bearer; phantom_token_client_bearer_file @dir@/bearer;"),
+    ("/cache_key", "phantom_token_cache_key $uri;"),
 ];
 
 fn sharing(idp: &Idp, api: &Api) -> Nginx {
-    let mut builder = builder(idp, api, CREDENTIALS).port("other").http(
+    let mut builder = builder(idp, api, CREDENTIALS).file("bearer", "gateway-token").port("other").http(
         "server { listen 127.0.0.1:@other@; location = /status { stub_status; } \
          location / { phantom_token on; proxy_pass @api@; } }",
     );

@@ -148,6 +148,42 @@ fn files() -> Vec<String> {
     files
 }
 
+/// The level that a message is written with, where the call names it.
+fn level(before: &str) -> Option<String> {
+    let call = before.rsplit(['{', '}', ';']).next().unwrap_or_default();
+    let words = call.split(|c: char| !c.is_alphanumeric());
+    let levels = ["Debug", "Info", "Notice", "Warn", "Error", "Crit", "Alert"];
+    words.filter(|word| levels.contains(word)).last().map(str::to_lowercase)
+}
+
+#[test]
+fn every_message_has_its_level() {
+    let section = section("Log messages");
+    let table = section.split("\nFailures:\n").next().expect("the first table");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 10 && rows.iter().all(|cells| cells.len() == 4 && !cells.contains(&"")), "{rows:#?}");
+    let mut checked = 0;
+    for file in files() {
+        for Literal { before, text } in literals(&read(&file)) {
+            let format = pattern(text.strip_prefix("phantom token: ").unwrap_or(&text), '{', '}');
+            let code = before.trim_end();
+            if !(code.ends_with("format_args!(") || code.ends_with(',')) || format.replace("{}", "").len() < 4 {
+                continue;
+            }
+            let row = rows.iter().find(|cells| matches(&format, &pattern(cells[0].trim_matches('`'), '<', '>')));
+            if let (Some(cells), Some(level)) = (row, level(&before)) {
+                assert!(cells[1].contains(&level), "{file}: \"{text}\" is {level}, README says {}", cells[1]);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 8, "only {checked} levels found: has the way they are written changed?");
+}
+
 /// File and format of everything that is written as a message.
 fn messages() -> Vec<(String, String)> {
     let mut messages = Vec::new();

@@ -45,6 +45,8 @@ fn check(nginx: &Nginx, path: &str, credential: &str, status: u16, level: &str, 
     for part in parts {
         assert!(line.contains(part), "no {part:?} in {line}");
     }
+    // it is no request of NGINX's own that has been doing something
+    assert!(!line.contains(" while sending") && !line.contains("subrequest: "), "{line}");
     let fingerprint = response.header("x-fingerprint").unwrap_or_default();
     assert!(line.contains(fingerprint), "no fingerprint {fingerprint}: {line}");
     let token = credential.strip_prefix("Bearer ").filter(|token| token.len() > 5);
@@ -155,6 +157,48 @@ fn faults_of_the_endpoint() {
     check(&nginx, "/full", "Bearer another-token", 503, "error", &["phantom_token_max_pending"]);
     gate.open();
     assert_eq!(client.read_response().status, 200);
+    nginx.finish();
+}
+
+/// The same messages where the endpoint is a location: they name it, and what is to be mended in it.
+#[test]
+fn faults_of_a_location() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = Nginx::builder()
+        .idp(&idp)
+        .workers(1)
+        .var("api", api.url())
+        .var("down", format!("http://{}/", ports::reserve().addr()))
+        .server("phantom_token on; phantom_token_introspection_endpoint /ask;")
+        .server("add_header X-Fingerprint $phantom_token_fingerprint always;")
+        .server("location = /ask { internal; proxy_pass @introspect@; }")
+        .server("location = /ask-down { internal; proxy_pass @down@; }")
+        .server("location / { proxy_pass @api@; }")
+        .server("location /timeout { phantom_token_timeout 200ms; proxy_pass @api@; }")
+        .server("location /down { phantom_token_introspection_endpoint /ask-down; proxy_pass @api@; }")
+        .server("location /nowhere { phantom_token_introspection_endpoint /-/; proxy_pass @api@; }")
+        .server("location = /-/ { return 404; }")
+        .start();
+    const ASK: &str = "at \"/ask\" failed";
+    let table: Vec<(&str, Answer, u16, &str, &[&str])> = vec![
+        ("/", Answer::normal(), 502, "error", &["status 401", "credentials", "proxy_set_header Authorization", ASK]),
+        ("/", Answer::status(500), 502, "error", &["status 500", ASK]),
+        ("/", Answer::status(429).header("Retry-After", "9"), 503, "error", &["overloaded", "9s", ASK]),
+        ("/", Answer::status(404), 502, "error", &["status 404", "phantom_token_introspection_endpoint", ASK]),
+        ("/", Answer::ok("text/html", "<html>"), 502, "error", &["\"text/html\"", "phantom_token_accept", ASK]),
+        ("/", Answer::ok("application/json", "{}"), 502, "error", &["\"active\"", ASK]),
+        ("/", Answer::status(204), 401, "info", &["not active"]),
+        ("/timeout", Answer::hang(), 504, "error", &["timed out", ASK]),
+        ("/down", Answer::normal(), 502, "error", &["cannot be reached", "the lines before say why", "\"/ask-down\""]),
+        ("/nowhere", Answer::normal(), 502, "error", &["status 404", "\"/-/\""]),
+    ];
+    for (i, (path, answer, status, level, parts)) in table.into_iter().enumerate() {
+        let token = format!("opaque-token-{i}");
+        idp.answer_for(&token, answer);
+        check(&nginx, path, &format!("Bearer {token}"), status, level, parts);
+    }
+    check(&nginx, "/", "", 401, "info", &["no access token"]);
+    check(&nginx, "/", "Bearer secret-text another-text", 401, "info", &["malformed access token"]);
     nginx.finish();
 }
 

@@ -52,7 +52,7 @@ struct Entry {
     key: u64,
     cost: usize,
     until: u128,
-    answer: Option<Arc<Active>>,
+    answer: Option<Active>,
 }
 
 /// The least recently used first.
@@ -112,11 +112,11 @@ impl Model {
     fn look(&mut self, key: u64, now: Now) -> Verdict {
         if let Some(entry) = self.active.touch(key) {
             let answer = entry.answer.unwrap();
-            let lasts = answer.exp.is_none_or(|exp| exp > now.unix);
+            let lasts = answer.exp().is_none_or(|exp| exp > now.unix);
             if entry.until > now.msec.into() && lasts {
                 return Verdict::Active(answer.jwt().to_owned());
             }
-            let is_reserve = answer.exp.is_some() && lasts && entry.until + u128::from(RESERVE) > now.msec.into();
+            let is_reserve = answer.exp().is_some() && lasts && entry.until + u128::from(RESERVE) > now.msec.into();
             if !is_reserve {
                 self.active.remove(key);
             }
@@ -134,7 +134,7 @@ impl Model {
         let entry = self.active.entries.iter().find(|entry| entry.key == key)?;
         let answer = entry.answer.as_ref().unwrap();
         let is_stale =
-            entry.until + u128::from(window) > now.msec.into() && answer.exp.is_some_and(|exp| exp > now.unix);
+            entry.until + u128::from(window) > now.msec.into() && answer.exp().is_some_and(|exp| exp > now.unix);
         is_stale.then(|| answer.jwt().to_owned())
     }
 }
@@ -163,13 +163,13 @@ proptest! {
                 Step::StoreActive { key: k, length, lifetime, exp } => {
                     // each another text
                     let jwt = format!("{n:0width$}", width = length);
-                    let answer = Arc::new(Active::new(&jwt, exp, ""));
+                    let answer = Active::new(&jwt, exp, "");
                     model.inactive.remove(k);
                     model.active.store(Entry {
                         key: k,
                         cost: ENTRY_OVERHEAD + answer.size(),
                         until: (u128::from(now.msec) + u128::from(lifetime)).min(u64::MAX.into()),
-                        answer: Some(Arc::clone(&answer)),
+                        answer: Some(answer.clone()),
                     });
                     cache.insert_active(key(k), answer, lifetime, now);
                 }

@@ -74,39 +74,63 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     })
 }
 
-/// Handlers of a phase run from the last to the first. The access handler goes to the front of its array, so that whoever
-/// `allow`, `deny`, `auth_basic` or `auth_request` turn away costs no introspection. The content handler goes to the end
-/// of its own, before those that serve files.
+/// Handlers of a phase run from the last to the first. The access handler is to run last, so that whoever `allow`,
+/// `deny`, `auth_basic` or `auth_request` turn away costs no introspection; so is that before the content, for `try_files`
+/// may lead elsewhere. The content handler is to run before those that serve files.
 unsafe fn install_handlers(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: while the `http` block is read, `ctx` is its context.
     let context = unsafe { (*cf).ctx }.cast::<ngx::ngx_http_conf_ctx_t>();
     // SAFETY: the core module is there and numbered.
     let core = unsafe { *(*context).main_conf.add(ngx::ngx_http_core_module.ctx_index) };
     let core = core.cast::<ngx::ngx_http_core_main_conf_t>();
-    // SAFETY: the core module's configuration has a list for every phase.
-    let content = unsafe { &raw mut (*core).phases[ngx::ngx_http_phases_NGX_HTTP_CONTENT_PHASE as usize].handlers };
-    // SAFETY: NGINX initialises the lists before it calls `postconfiguration`.
-    let place = unsafe { ngx::ngx_array_push(content) }.cast::<ngx::ngx_http_handler_pt>();
+    // SAFETY: the core module's configuration has a list of handlers for every phase, which NGINX initialises before it
+    // calls `postconfiguration`.
+    let handlers = |phase: ngx::ngx_uint_t| unsafe { &raw mut (*core).phases[phase].handlers };
+    // SAFETY: the arrays hold handlers.
+    let installed = unsafe {
+        run_last(handlers(ngx::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize), access_handler)
+            && run_last(
+                handlers(ngx::ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize),
+                subrequest::precontent_handler,
+            )
+            && run_first(handlers(ngx::ngx_http_phases_NGX_HTTP_CONTENT_PHASE as usize), subrequest::content_handler)
+    };
+    if installed { OK } else { FAILED }
+}
+
+type Handler = unsafe extern "C" fn(*mut ngx::ngx_http_request_t) -> ngx_int_t;
+
+/// Puts a handler at the end of its phase's array.
+///
+/// # Safety
+///
+/// `handlers` must be an array of handlers.
+unsafe fn run_first(handlers: *mut ngx::ngx_array_t, handler: Handler) -> bool {
+    // SAFETY: by the caller's promise.
+    let place = unsafe { ngx::ngx_array_push(handlers) }.cast::<ngx::ngx_http_handler_pt>();
     if place.is_null() {
-        return FAILED;
+        return false;
     }
     // SAFETY: the place is new.
-    unsafe { place.write(Some(subrequest::content_handler)) };
-    // SAFETY: as for `content`.
-    let access = unsafe { &raw mut (*core).phases[ngx::ngx_http_phases_NGX_HTTP_ACCESS_PHASE as usize].handlers };
-    // SAFETY: as above.
-    if unsafe { ngx::ngx_array_push(access) }.is_null() {
-        return FAILED;
+    unsafe { place.write(Some(handler)) };
+    true
+}
+
+/// Puts a handler at the front.
+///
+/// # Safety
+///
+/// As for [`run_first`].
+unsafe fn run_last(handlers: *mut ngx::ngx_array_t, handler: Handler) -> bool {
+    // SAFETY: by the caller's promise.
+    if !unsafe { run_first(handlers, handler) } {
+        return false;
     }
-    // SAFETY: as above; the array holds handlers, the last of them not yet written, and a handler may be null.
-    let elements = unsafe { (*access).elts }.cast::<ngx::ngx_http_handler_pt>();
     // SAFETY: as above.
-    let earlier = unsafe { (*access).nelts } - 1;
-    // SAFETY: `earlier` elements move one place up, into the place just made.
-    unsafe { ptr::copy(elements, elements.add(1), earlier) };
-    // SAFETY: the first place is now free.
-    unsafe { elements.write(Some(access_handler)) };
-    OK
+    let ngx::ngx_array_t { elts, nelts, .. } = unsafe { *handlers };
+    // SAFETY: the array holds at least the handler just added, and nothing else refers to it now.
+    unsafe { std::slice::from_raw_parts_mut(elts.cast::<ngx::ngx_http_handler_pt>(), nelts) }.rotate_right(1);
+    true
 }
 
 /// Runs in workers, and in the cache manager and loader, which serve no requests.

@@ -184,9 +184,11 @@ pub fn deliver(parked: NonNull<Context>, outcome: &Outcome, first: bool) {
         return;
     }
     subrequest::on_owner_resumed(r, context.flight);
-    // A subrequest that has run meanwhile has named itself in the log's lines.
+    // A subrequest that has run meanwhile has named itself, and what it did, in the log's lines.
     // SAFETY: the request is live.
     unsafe { set_log_request(r.connection(), r) };
+    // SAFETY: as above; a connection has a log.
+    unsafe { (*(*r.connection()).log).action = ptr::null_mut() };
     // A panic here must not leave the request parked with nothing to wake it.
     if guard(Err(OutOfMemory), || handler::settle(r, context.record(), outcome, first)).is_err() {
         // SAFETY: the request is live and parked in no queue any more.

@@ -47,11 +47,16 @@ struct Running {
     subrequest: NonNull<ngx_http_request_t>,
     profile: Arc<ProfileHandle>,
     answer: PartialAnswer,
+    /// Of what is asked, in bytes.
+    length: ngx::off_t,
     /// The answer has been handed on; what still comes is of no interest.
     concluded: bool,
     /// The owner has gone on: nobody tells the subrequest of events of the connection any longer.
     polled: bool,
 }
+
+/// No `Content-Length`, as NGINX has it.
+const LENGTH_UNKNOWN: ngx::off_t = -1;
 
 /// How often a subrequest is told of an event that may have been, milliseconds.
 const POLL: ngx::ngx_msec_t = 100;
@@ -106,12 +111,14 @@ pub fn start(
         unsafe { ngx::ngx_http_finalize_request(subrequest.as_ptr(), ngx::NGX_DONE as ngx_int_t) };
         return Err(OutOfMemory);
     }
+    let length = question.form.len as ngx::off_t;
     // SAFETY: the subrequest is live and has not run yet.
     unsafe { question.put(subrequest) };
     let running = Running {
         subrequest,
         profile: Arc::clone(profile),
         answer: PartialAnswer::default(),
+        length,
         concluded: false,
         polled: false,
     };
@@ -134,6 +141,21 @@ pub fn flight_of(r: Request) -> Option<FlightId> {
     is_ours.then(|| FlightId(end.data.addr() as u64))
 }
 
+/// Tells how long the question is. Not before: where NGINX looks for the location it compares that with
+/// `client_max_body_size`, which is a limit for clients.
+pub unsafe extern "C" fn precontent_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard((), || {
+        // SAFETY: NGINX calls phase handlers with a live request.
+        let flight = flight_of(unsafe { Request::new(r) });
+        let length = flight.and_then(|flight| with_running(|all| all.get(&flight).map(|running| running.length)));
+        if let Some(length) = length {
+            // SAFETY: as above.
+            unsafe { (*r).headers_in.content_length_n = length };
+        }
+    });
+    ngx::NGX_DECLINED as ngx_int_t
+}
+
 /// Lets a file be the answer: NGINX serves one to `GET` only. Called where no `proxy_pass` or the like takes the request.
 pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard((), || {
@@ -141,6 +163,9 @@ pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_
         if flight_of(unsafe { Request::new(r) }).is_some() {
             // SAFETY: as above.
             unsafe { (*r).method = ngx::NGX_HTTP_GET as usize };
+            // An index leads to another location.
+            // SAFETY: as above.
+            unsafe { (*r).headers_in.content_length_n = LENGTH_UNKNOWN };
         }
     });
     ngx::NGX_DECLINED as ngx_int_t
@@ -312,7 +337,7 @@ unsafe fn abort(subrequest: NonNull<ngx_http_request_t>) {
 }
 
 /// NGINX finalizes the subrequest with `rc`; what is returned is what it goes on with.
-unsafe extern "C" fn on_end(_subrequest: *mut ngx_http_request_t, id: *mut c_void, rc: ngx_int_t) -> ngx_int_t {
+unsafe extern "C" fn on_end(subrequest: *mut ngx_http_request_t, id: *mut c_void, rc: ngx_int_t) -> ngx_int_t {
     let flight = FlightId(id.addr() as u64);
     if rc == ngx::NGX_AGAIN as ngx_int_t {
         // Part of the content is still being read from a file; NGINX finalizes again when that is done.
@@ -321,6 +346,8 @@ unsafe extern "C" fn on_end(_subrequest: *mut ngx_http_request_t, id: *mut c_voi
     guard(ngx::NGX_OK as ngx_int_t, || {
         if let Some(status) = page_status(rc) {
             // NGINX makes a response of it, or obeys an error_page, and finalizes again.
+            // SAFETY: NGINX finalizes a live request.
+            unsafe { (*subrequest).headers_in.content_length_n = LENGTH_UNKNOWN };
             with_running(|all| {
                 if let Some(running) = all.get_mut(&flight) {
                     running.answer.generated = Some(status);

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod directives;
 mod examples;
 mod inheritance;
 mod refused;

@@ -6,7 +6,7 @@ use crate::support::{Nginx, nginx};
 const GOOD: &str = "phantom_token on; phantom_token_introspection_endpoint https://as.example/introspect;
     phantom_token_client_id id; phantom_token_client_secret secret;";
 
-fn refused(what: &str, builder: Builder, at: &str, parts: &[&str]) -> ConfigTest {
+pub fn refused(what: &str, builder: Builder, at: &str, parts: &[&str]) -> ConfigTest {
     let test = builder.test();
     let line = test.line_of(at);
     eprintln!("{what}");
@@ -68,6 +68,12 @@ fn values() {
         ("phantom_token_client_key", "@dir@/key.pem a aud=b c", "key id"),
         ("phantom_token_client_bearer_file", "@dir@/empty", "empty"),
         ("phantom_token_client_bearer_file", "@dir@/no.pem", "bearer token"),
+        ("phantom_token_client_bearer_file", "/nonexistent/token", "/nonexistent/token"),
+        ("phantom_token_client_key", "@dir@", "is not a file"),
+        ("phantom_token_ssl_certificate_key", "/nonexistent/k.pem", "/nonexistent/k.pem"),
+        ("phantom_token_stale_if_error", "long", "invalid"),
+        ("phantom_token_require_scopes", "''", "\"\""),
+        ("phantom_token_source", "''", "\"\""),
         ("phantom_token_ssl_certificate", "/nonexistent/c.pem", "/nonexistent/c.pem"),
         ("phantom_token_ssl_certificate_key", "@dir@", "is not a file"),
         ("phantom_token_introspection_jwt", "maybe", "neither \"reject\" nor \"forward\""),
@@ -126,84 +132,6 @@ fn values() {
 }
 
 #[test]
-fn directives_twice() {
-    for (directive, value, other) in [
-        ("phantom_token", "on", "off"),
-        ("phantom_token_introspection_endpoint", "https://a.example", "https://b.example"),
-        ("phantom_token_client_id", "a", "b"),
-        ("phantom_token_client_secret", "a", "b"),
-        ("phantom_token_client_secret_file", "@dir@/a", "@dir@/a"),
-        ("phantom_token_accept", "a/b", "a/b"),
-        ("phantom_token_jwt_member", "a", "b"),
-        ("phantom_token_connect_timeout", "1s", "2s"),
-        ("phantom_token_timeout", "1s", "2s"),
-        ("phantom_token_keepalive", "1", "2"),
-        ("phantom_token_max_pending", "1", "2"),
-        ("phantom_token_ssl_verify", "on", "on"),
-        ("phantom_token_ssl_name", "a.example", "b.example"),
-        ("phantom_token_cache_size", "1m", "2m"),
-        ("phantom_token_cache", "on", "off"),
-        ("phantom_token_cache_max_ttl", "1s", "2s"),
-        ("phantom_token_cache_inactive_ttl", "1s", "2s"),
-        ("phantom_token_ignore_cache_control", "on", "off"),
-        ("phantom_token_cache_key", "$host", "$uri"),
-        ("phantom_token_realm", "a", "b"),
-        ("phantom_token_scopes", "a", "b"),
-        ("phantom_token_preflight", "forward", "forward"),
-        ("phantom_token_client_auth", "none", "none"),
-        ("phantom_token_introspection_jwt", "reject", "forward"),
-        ("phantom_token_require_scopes", "a", "b"),
-        ("phantom_token_require_audience", "a", "b"),
-        ("phantom_token_require_issuer", "a", "b"),
-        ("phantom_token_source", "authorization", "cookie=a"),
-        ("phantom_token_resource_metadata", "https://a/", "https://b/"),
-    ] {
-        let twice = format!("{directive} {value};\n{directive} {other}; # here");
-        let builder = Nginx::builder().file("a", "secret").http(&twice);
-        refused(directive, builder, "# here", &[directive, "is duplicate"]);
-    }
-}
-
-#[test]
-fn places_and_arguments() {
-    for directive in ["phantom_token on", "phantom_token_realm x", "phantom_token_timeout 1s"] {
-        let name = directive.split(' ').next().unwrap();
-        let place = format!("location / {{\nif ($request_method = GET) {{\n{directive}; # here\n}}\n}}");
-        refused("if", nginx_with(&place), "# here", &[name, "is not allowed here"]);
-        let place = format!("if ($request_method = GET) {{\n{directive}; # here\n}}");
-        refused("if in a server", nginx_with(&place), "# here", &[name, "is not allowed here"]);
-        refused(
-            "main",
-            Nginx::builder().main(&format!("{directive}; # here")),
-            "# here",
-            &[name, "is not allowed here"],
-        );
-        let name_only = format!("{name}; # here");
-        refused("no value", nginx_with(&name_only), "# here", &[name, "invalid number of arguments"]);
-        let two = format!("{directive} y z; # here");
-        refused("too many", nginx_with(&two), "# here", &[name, "invalid number of arguments"]);
-    }
-    let size = "phantom_token_cache_size";
-    for place in ["phantom_token_cache_size 1m; # here".to_owned(), format!("location / {{\n{size} 1m; # here\n}}")] {
-        refused("cache_size", nginx_with(&place), "# here", &[size, "is not allowed here"]);
-    }
-    for (value, part) in [("0", "\"0\""), ("1", "\"1\""), ("1k", "\"1k\""), ("x", "invalid"), ("-1m", "invalid")] {
-        let line = format!("{size} {value}; # here");
-        refused(value, Nginx::builder().http(&line), "# here", &[size, part]);
-    }
-    refused(
-        "unknown",
-        nginx_with("phantom_token_bogus x; # here"),
-        "# here",
-        &["unknown directive", "phantom_token_bogus"],
-    );
-}
-
-fn nginx_with(server: &str) -> Builder {
-    Nginx::builder().server(server)
-}
-
-#[test]
 fn impossible_pairs() {
     let url = "phantom_token_introspection_endpoint https://as.example;";
     let (id, secret) = ("phantom_token_client_id", "phantom_token_client_secret");
@@ -253,10 +181,16 @@ fn a_location_endpoint_beside_what_concerns_the_client() {
         "phantom_token_ssl_verify on",
         "phantom_token_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt",
         "phantom_token_ssl_name as.example",
+        "phantom_token_client_auth none",
+        "phantom_token_client_key @dir@/key.pem",
+        "phantom_token_client_bearer_file @dir@/secret",
+        "phantom_token_ssl_certificate @dir@/secret",
+        "phantom_token_ssl_certificate_key @dir@/secret",
     ] {
         let name = directive.split(' ').next().unwrap();
         let parts = [&format!("\"{name}\" has no effect"), "phantom_token_introspection_endpoint", "\"curity\""];
-        let builder = || Nginx::builder().file("secret", "from-file");
+        let key = include_str!("../../src/client_assertion/ed25519.pem");
+        let builder = || Nginx::builder().file("secret", "from-file").file("key.pem", key);
         for block in [format!("{directive};\n{endpoint}"), format!("{endpoint}\n{directive};")] {
             let location = format!("location / {{\n{block}\n}}");
             for builder in [builder().server(&location), builder().server(&block), builder().http(&block)] {
@@ -288,7 +222,7 @@ fn on_without_an_endpoint() {
         format!("location / {{\n{on}\nlocation /a {{ phantom_token_introspection_endpoint https://as.example; }}\n}}"),
         format!("location / {{ limit_except GET {{\n{on}\n}} }}"),
     ] {
-        refused(&server, nginx_with(&server), "# here", &parts);
+        refused(&server, Nginx::builder().server(&server), "# here", &parts);
     }
     refused("http", Nginx::builder().http(on).server("location / { return 200; }"), "# here", &parts);
     nginx::config_test(&format!("location / {{ {GOOD} }}")).assert_ok();

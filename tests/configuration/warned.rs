@@ -30,6 +30,7 @@ fn no_client_credentials() {
     test.assert_warn(&["phantom_token_introspection_endpoint", "https://as.example/", &test.line_of("# here")]);
     assert!(test.stderr.contains("phantom_token_client_id"), "{}", test.stderr);
     assert_eq!(test.stderr.matches("[warn]").count(), 1, "{}", test.stderr);
+    config_test(&text("https://as.example/", "phantom_token_client_auth none;")).assert_ok();
 }
 
 /// Without `https://` a host would be looked for among the locations.

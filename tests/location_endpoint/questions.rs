@@ -135,3 +135,43 @@ fn while_the_client_still_sends() {
     assert_eq!(Echo::of(&client.read_response()).body_length, 10);
     nginx.finish();
 }
+
+/// A limit on what clients may send is none on what the module asks, whichever way it takes.
+#[test]
+fn the_limit_on_bodies_is_for_clients() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let length = format!("token={}&token_type_hint=access_token", idp.issue().opaque).len();
+    let nginx = bare(&idp, &api)
+        .var("basic", idp.client_authorization())
+        .server("client_max_body_size 10; proxy_set_header Authorization \"@basic@\"; root @dir@;")
+        .server("location = /asked { internal; proxy_pass @introspect@; }")
+        .server("location = /ask-1 { internal; proxy_pass @introspect@; }")
+        .server("location = /ask-2 { internal; try_files /.none /asked; }")
+        .server("location = /ask-3 { internal; error_page 418 = /asked-3; return 418; }")
+        // NGINX makes GET of what an error_page leads to
+        .server("location = /asked-3 { internal; proxy_method POST; proxy_pass @introspect@; }")
+        .server("location = /ask-4 { internal; rewrite ^ /asked last; }")
+        .server("location = /ask-5/ { internal; index .none /asked; }")
+        .server(&format!(
+            "location / {{ phantom_token on; proxy_set_header Authorization $http_authorization; proxy_pass @api@; {} }}",
+            [1, 2, 3, 4]
+                .map(|i| format!("location /{i} {{ phantom_token_introspection_endpoint /ask-{i}; proxy_pass @api@; }}"))
+                .concat()
+        ))
+        .server("phantom_token_introspection_endpoint /ask-5/;")
+        .allow_log("client intended to send too large body: 11 bytes")
+        .start();
+    std::fs::create_dir(nginx.dir().join("ask-5")).expect("create a directory");
+    for path in ["/1", "/2", "/3", "/4", "/5"] {
+        let token = idp.issue();
+        let response = http::request(nginx.addr(), "POST", path, &[("Authorization", &token.bearer())], b"0123456789");
+        assert_eq!(Echo::of(&response).bearer(), Some(token.jwt.as_str()), "{path}");
+        let asked = idp.introspections();
+        assert_eq!(asked.last().unwrap().header("content-length"), Some(length.to_string().as_str()), "{path}");
+    }
+    let asked = idp.introspection_count();
+    let token = idp.issue();
+    let response = http::request(nginx.addr(), "POST", "/1", &[("Authorization", &token.bearer())], b"0123456789a");
+    assert_eq!((response.status, idp.introspection_count()), (413, asked));
+    nginx.finish();
+}

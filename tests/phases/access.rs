@@ -2,15 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, asked_by_location, bare, publish};
+use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, either, for_both_endpoints, publish};
 use super::support::http::request;
 use super::support::{Api, Echo, Idp, http};
 
-#[test]
-fn what_others_refuse_is_never_introspected() {
+for_both_endpoints![
+    what_others_refuse_is_never_introspected,
+    auth_request_that_allows_is_followed_by_introspection,
+    auth_delay_delays_401,
+    preflights_beside_other_rules,
+    gzip_leaves_refusals_whole,
+];
+
+fn what_others_refuse_is_never_introspected(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
-        .server(PROTECT)
+    let nginx = either(&idp, &api)
+        .server(protect)
         .server("location /deny { deny all; proxy_pass @api@; }")
         .server("location /basic { auth_basic x; auth_basic_user_file @dir@/users; proxy_pass @api@; }")
         .server("location /request401 { auth_request /-/401; proxy_pass @api@; }")
@@ -43,12 +50,11 @@ fn what_others_refuse_is_never_introspected() {
     nginx.finish();
 }
 
-#[test]
-fn auth_request_that_allows_is_followed_by_introspection() {
+fn auth_request_that_allows_is_followed_by_introspection(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .server("location = /-/204 { internal; return 204; }")
-        .server(&format!("location / {{ {PROTECT} auth_request /-/204; proxy_pass @api@; }}"))
+        .server(&format!("location / {{ {protect} auth_request /-/204; proxy_pass @api@; }}"))
         .start();
     let token = idp.issue();
     let echo = Echo::of(&http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]));
@@ -57,11 +63,10 @@ fn auth_request_that_allows_is_followed_by_introspection() {
     nginx.finish();
 }
 
-#[test]
-fn auth_delay_delays_401() {
+fn auth_delay_delays_401(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     let nginx =
-        bare(&idp, &api).server(&format!("location / {{ {PROTECT} auth_delay 1s; proxy_pass @api@; }}")).start();
+        either(&idp, &api).server(&format!("location / {{ {protect} auth_delay 1s; proxy_pass @api@; }}")).start();
     let (good, bad) = (idp.issue(), idp.issue());
     idp.revoke(&bad.opaque);
     for authorization in ["Basic eA==", &bad.bearer()] {
@@ -76,11 +81,56 @@ fn auth_delay_delays_401() {
     nginx.finish();
 }
 
+/// (`phantom_token_preflight`, other rules, has a credential, status, reaches the API, introspections)
+fn preflights_beside_other_rules(protect: &str) {
+    let (idp, api) = (Idp::start(), Api::start());
+    let cases = [
+        ("no_content", "", false, 204, 0, 0),
+        ("no_content", "", true, 200, 1, 1),
+        ("no_content", "deny all;", false, 403, 0, 0),
+        ("no_content", "satisfy any; deny all;", false, 204, 0, 0),
+        ("forward", "", false, 200, 1, 0),
+        ("forward", "", true, 200, 1, 1),
+        ("forward", "deny all;", false, 403, 0, 0),
+        ("forward", "deny all;", true, 403, 0, 0),
+        ("forward", "satisfy any; deny all;", false, 403, 0, 0),
+        ("forward", "satisfy any; deny all;", true, 200, 1, 1),
+        ("authenticate", "", false, 401, 0, 0),
+        ("authenticate", "", true, 200, 1, 1),
+        ("authenticate", "satisfy any; deny all;", false, 401, 0, 0),
+    ];
+    let locations = cases.iter().enumerate().map(|(i, (preflight, rules, ..))| {
+        format!("location /{i}/ {{ {protect} phantom_token_preflight {preflight}; {rules} proxy_pass @api@; }}")
+    });
+    let nginx = either(&idp, &api)
+        .server(&locations.collect::<String>())
+        .server("phantom_token_cache off;")
+        .allow_log("access forbidden by rule")
+        .start();
+    for (i, (preflight, rules, credential, status, served, asked)) in cases.into_iter().enumerate() {
+        let (before, token) = (api.request_count(), idp.issue());
+        let bearer = token.bearer();
+        let mut headers = vec![("Origin", "https://app.example"), ("Access-Control-Request-Method", "PUT")];
+        if credential {
+            headers.push(("Authorization", bearer.as_str()));
+        }
+        let response = http::request(nginx.addr(), "OPTIONS", &format!("/{i}/"), &headers, b"");
+        let got = (response.status, api.request_count() - before, idp.introspections_of(&token.opaque));
+        assert_eq!(got, (status, served, asked), "{preflight}, {rules}, {credential}");
+        assert_eq!(response.all("www-authenticate").len(), usize::from(status == 401), "{preflight}, {rules}");
+        if served == 1 {
+            let expected = credential.then(|| token.jwt.clone());
+            assert_eq!(Echo::of(&response).bearer().map(str::to_owned), expected, "{preflight}, {rules}");
+        }
+    }
+    nginx.finish();
+}
+
 #[test]
 fn limit_except_protects_methods() {
     let (idp, api) = (Idp::start(), Api::start());
     for protect in [PROTECT, PROTECT_BY_LOCATION] {
-        let nginx = asked_by_location(bare(&idp, &api), &idp)
+        let nginx = either(&idp, &api)
             .server(&format!("location / {{ limit_except GET {{ {protect} }} proxy_pass @api@; }}"))
             .start();
         let token = idp.issue();
@@ -97,12 +147,11 @@ fn limit_except_protects_methods() {
     }
 }
 
-#[test]
-fn gzip_leaves_refusals_whole() {
+fn gzip_leaves_refusals_whole(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .server("gzip on; gzip_types application/json; gzip_min_length 1; gzip_vary on; gzip_http_version 1.0;")
-        .server(&format!("location / {{ {PROTECT} proxy_pass @api@; }}"))
+        .server(&format!("location / {{ {protect} proxy_pass @api@; }}"))
         .start();
     let plain = http::get(nginx.addr(), "/", &[]);
     let asked = http::get(nginx.addr(), "/", &[("Accept-Encoding", "gzip")]);

@@ -1,17 +1,27 @@
 //! `error_page` covers refusals, and what it leads to is a pass of its own.
 
-use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, PROTECT2, asked_by_location, bare, publish};
+use super::support::gateway::{
+    ELSEWHERE, PROTECT, PROTECT_BY_LOCATION, either, elsewhere, for_both_endpoints, publish,
+};
 use super::support::{Answer, Api, Echo, Idp, Nginx, Token, TokenSpec, http};
+
+for_both_endpoints![
+    a_file_replaces_the_refusal,
+    a_page_that_is_protected_too_is_refused_once_more,
+    recursive_error_pages,
+    a_named_location_that_is_not_protected_serves_the_refused,
+    what_is_denied_before_is_introspected_where_it_ends,
+    another_profile_is_asked_about_the_original_token,
+];
 
 fn get(nginx: &Nginx, path: &str, token: &Token) -> http::Response {
     http::get(nginx.addr(), path, &[("Authorization", &token.bearer())])
 }
 
-#[test]
-fn a_file_replaces_the_refusal() {
+fn a_file_replaces_the_refusal(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
-        .server(&format!("{PROTECT} phantom_token_cache off; phantom_token_timeout 200ms;"))
+    let nginx = either(&idp, &api)
+        .server(&format!("{protect} phantom_token_cache off; phantom_token_timeout 200ms;"))
         .server("error_page 401 /page.html; error_page 502 504 =503 /page.html;")
         .server("location / { proxy_pass @api@; }")
         .server("location = /page.html { phantom_token off; root @dir@; }")
@@ -34,12 +44,11 @@ fn a_file_replaces_the_refusal() {
     nginx.finish();
 }
 
-#[test]
-fn a_page_that_is_protected_too_is_refused_once_more() {
+fn a_page_that_is_protected_too_is_refused_once_more(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     for recursive in ["off", "on"] {
-        let nginx = bare(&idp, &api)
-            .server(&format!("{PROTECT} phantom_token_cache off; recursive_error_pages {recursive};"))
+        let nginx = either(&idp, &api)
+            .server(&format!("{protect} phantom_token_cache off; recursive_error_pages {recursive};"))
             .server("error_page 401 /page.html;")
             .server("location / { proxy_pass @api@; }")
             .server("location = /page.html { root @dir@; }")
@@ -76,7 +85,7 @@ fn every_status_to_every_target() {
     ];
     let statuses = [401, 403, 502, 503, 504];
     for (protect, recursive) in [(PROTECT, "off"), (PROTECT, "on"), (PROTECT_BY_LOCATION, "off")] {
-        let mut builder = asked_by_location(bare(&idp, &api), &idp)
+        let mut builder = either(&idp, &api)
             .server(&format!("recursive_error_pages {recursive}; phantom_token_cache off;"))
             .server("location = /page.html { root @dir@; }")
             .server("location @named { return 418 named; }")
@@ -121,13 +130,12 @@ fn every_status_to_every_target() {
     }
 }
 
-#[test]
-fn recursive_error_pages() {
+fn recursive_error_pages(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .server("recursive_error_pages on;")
-        .server(&format!("location / {{ {PROTECT} error_page 401 = /second; proxy_pass @api@; }}"))
-        .server(&format!("location /second {{ {PROTECT} error_page 401 = @third; proxy_pass @api@; }}"))
+        .server(&format!("location / {{ {protect} error_page 401 = /second; proxy_pass @api@; }}"))
+        .server(&format!("location /second {{ {protect} error_page 401 = @third; proxy_pass @api@; }}"))
         .server("location @third { error_page 418 /page.html; return 418; }")
         .server("location = /page.html { root @dir@; }")
         .start();
@@ -141,11 +149,10 @@ fn recursive_error_pages() {
     nginx.finish();
 }
 
-#[test]
-fn a_named_location_that_is_not_protected_serves_the_refused() {
+fn a_named_location_that_is_not_protected_serves_the_refused(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
-        .server(&format!("location / {{ {PROTECT} error_page 401 502 = @login; proxy_pass @api@; }}"))
+    let nginx = either(&idp, &api)
+        .server(&format!("location / {{ {protect} error_page 401 502 = @login; proxy_pass @api@; }}"))
         .server("location @login { proxy_pass @api@; }")
         .start();
     let (bad, broken) = (idp.issue(), idp.issue());
@@ -159,11 +166,10 @@ fn a_named_location_that_is_not_protected_serves_the_refused() {
     nginx.finish();
 }
 
-#[test]
-fn what_is_denied_before_is_introspected_where_it_ends() {
+fn what_is_denied_before_is_introspected_where_it_ends(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
-        .server(&format!("{PROTECT} phantom_token_cache off;"))
+    let nginx = either(&idp, &api)
+        .server(&format!("{protect} phantom_token_cache off;"))
         .server("location / { deny all; error_page 403 = /other; }")
         .server("location /other { proxy_pass @api@; }")
         .start();
@@ -173,19 +179,20 @@ fn what_is_denied_before_is_introspected_where_it_ends() {
     nginx.finish();
 }
 
-#[test]
-fn another_profile_is_asked_about_the_original_token() {
+fn another_profile_is_asked_about_the_original_token(protect: &str) {
+    let protect2 = elsewhere(protect);
     let idp = Idp::start();
     let other = Idp::builder().client(idp.client_id(), idp.client_secret()).start();
     let api = Api::start();
     api.answer("/absent", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .var("introspect2", other.introspection_url())
+        .server(ELSEWHERE)
         .server(&format!(
-            "location /absent {{ {PROTECT} error_page 404 = /other; proxy_intercept_errors on; proxy_pass @api@; }}"
+            "location /absent {{ {protect} error_page 404 = /other; proxy_intercept_errors on; proxy_pass @api@; }}"
         ))
-        .server(&format!("location /refused {{ {PROTECT} error_page 401 = /other; proxy_pass @api@; }}"))
-        .server(&format!("location /other {{ {PROTECT2} proxy_pass @api@; }}"))
+        .server(&format!("location /refused {{ {protect} error_page 401 = /other; proxy_pass @api@; }}"))
+        .server(&format!("location /other {{ {protect2} proxy_pass @api@; }}"))
         .start();
     let here = idp.issue();
     let there = other.issue_token(TokenSpec::new().opaque(&here.opaque));

@@ -1,18 +1,24 @@
 //! What an earlier refusal, or another access method, must not leave on a response.
 
-use super::support::gateway::{PROTECT, PROTECT2, bare};
+use super::support::gateway::{ELSEWHERE, either, elsewhere, for_both_endpoints};
 use super::support::{Answer, Api, Echo, Idp, http};
 
-#[test]
-fn the_retry_after_of_a_refusal_is_not_on_the_answer_that_follows_it() {
+for_both_endpoints![
+    the_retry_after_of_a_refusal_is_not_on_the_answer_that_follows_it,
+    no_challenge_where_none_would_help,
+];
+
+fn the_retry_after_of_a_refusal_is_not_on_the_answer_that_follows_it(protect: &str) {
+    let protect2 = elsewhere(protect);
     let (idp, other, api) = (Idp::start(), Idp::start(), Api::start());
     let token = idp.issue();
     idp.answer_all(Answer::status(503).header("Retry-After", "9"));
     other.answer_all(Answer::jwt(&token.jwt));
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .var("introspect2", other.introspection_url())
-        .server(&format!("location / {{ {PROTECT} error_page 503 = @other; }}"))
-        .server(&format!("location @other {{ {PROTECT2} proxy_pass @api@; }}"))
+        .server(ELSEWHERE)
+        .server(&format!("location / {{ {protect} error_page 503 = @other; }}"))
+        .server(&format!("location @other {{ {protect2} proxy_pass @api@; }}"))
         .start();
     other.answer_all(Answer::jwt(&token.jwt));
     let response = http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]);
@@ -21,13 +27,12 @@ fn the_retry_after_of_a_refusal_is_not_on_the_answer_that_follows_it() {
     nginx.finish();
 }
 
-#[test]
-fn no_challenge_where_none_would_help() {
+fn no_challenge_where_none_would_help(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .file("users", "")
         .server(&format!(
-            "location / {{ satisfy any; auth_basic staff; auth_basic_user_file @dir@/users; {PROTECT} proxy_pass @api@; }}"
+            "location / {{ satisfy any; auth_basic staff; auth_basic_user_file @dir@/users; {protect} proxy_pass @api@; }}"
         ))
         .start();
     let preflight = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "GET")];

@@ -1,18 +1,21 @@
 //! What stands beside the module in a location: limits, `internal`, SSI, `limit_except` with its own settings.
 
-use super::support::gateway::{PROTECT, PROTECT_BY_LOCATION, asked_by_location, bare, publish, wait_for_in_progress};
+use super::support::gateway::{
+    PROTECT, PROTECT_BY_LOCATION, either, for_both_endpoints, publish, wait_for_in_progress,
+};
 use super::support::{Answer, Api, Echo, Gate, Idp, http};
 
+for_both_endpoints![limits, internal,];
+
 /// They run before: whom they turn away causes no introspection.
-#[test]
-fn limits() {
+fn limits(protect: &str) {
     let (idp, api, gate) = (Idp::start(), Api::start(), Gate::closed());
     idp.answer_all(Answer::normal().gated(&gate));
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .http("limit_req_zone $server_name zone=r:1m rate=1r/m; limit_conn_zone $server_name zone=c:1m;")
         .server("limit_req_status 429; limit_conn_status 430;")
-        .server(&format!("location /req {{ {PROTECT} limit_req zone=r; proxy_pass @api@; }}"))
-        .server(&format!("location /conn {{ {PROTECT} limit_conn c 1; proxy_pass @api@; }}"))
+        .server(&format!("location /req {{ {protect} limit_req zone=r; proxy_pass @api@; }}"))
+        .server(&format!("location /conn {{ {protect} limit_conn c 1; proxy_pass @api@; }}"))
         .allow_log("limiting requests, excess")
         .allow_log("limiting connections by zone")
         .start();
@@ -37,7 +40,7 @@ fn limits() {
 fn a_delayed_request_is_parked_afterwards() {
     let (idp, api) = (Idp::start(), Api::start());
     for protect in [PROTECT, PROTECT_BY_LOCATION] {
-        let nginx = asked_by_location(bare(&idp, &api), &idp)
+        let nginx = either(&idp, &api)
             .http("limit_req_zone $server_name zone=r:1m rate=20r/s;")
             .server(&format!("location / {{ {protect} limit_req zone=r burst=10; proxy_pass @api@; }}"))
             .allow_log("delaying request, excess")
@@ -53,11 +56,10 @@ fn a_delayed_request_is_parked_afterwards() {
 }
 
 /// From outside it does not exist, with or without a token.
-#[test]
-fn internal() {
+fn internal(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
-        .server(&format!("location /in {{ internal; {PROTECT} proxy_pass @api@; }}"))
+    let nginx = either(&idp, &api)
+        .server(&format!("location /in {{ internal; {protect} proxy_pass @api@; }}"))
         .server("location /out { rewrite ^ /in last; }")
         .start();
     let token = idp.issue();
@@ -78,7 +80,7 @@ fn internal() {
 fn ssi() {
     let (idp, api) = (Idp::start(), Api::start());
     for protect in [PROTECT, PROTECT_BY_LOCATION] {
-        let nginx = asked_by_location(bare(&idp, &api), &idp)
+        let nginx = either(&idp, &api)
             .server(&format!("{protect} phantom_token_cache off;"))
             .server("location / { root @dir@; ssi on; }")
             .server("location /part { proxy_pass @api@; }")

@@ -14,6 +14,8 @@ const BASIC_NONE: &str = "Basic realm=\"staff\"; Bearer realm=\"api\"";
 const BASIC_INVALID: &str = "Basic realm=\"staff\"; Bearer realm=\"api\", error=\"invalid_token\"";
 const REQUEST: &str = "Digest realm=\"of auth_request\"";
 const REQUEST_BEARER: &str = "Digest realm=\"of auth_request\"; Bearer realm=\"api\", error=\"invalid_token\"";
+const ALL_THREE: &str =
+    "Basic realm=\"staff\"; Digest realm=\"of auth_request\"; Bearer realm=\"api\", error=\"invalid_token\"";
 const STAFF: &str = "Basic realm=\"staff\"";
 
 #[rustfmt::skip]
@@ -84,6 +86,13 @@ const CASES: &[Case] = &[
     ("any deny basic request403",  "bad",   401, BASIC_INVALID, 1, "-"),
     ("any deny basic request403",  "none",  401, BASIC_NONE, 0,    "-"),
     ("any deny basic request403",  "broken", 502, "",       1,     "-"),
+    ("any basic request401",       "good",  200, "",        1,     "jwt"),
+    ("any basic request401",       "staff", 200, "",        0,     "staff"),
+    ("any basic request401",       "broken", 502, "",       1,     "-"),
+    ("any basic request401",       "bad",   401, ALL_THREE, 1,     "-"),
+    ("any deny basic request401",  "good",  200, "",        1,     "jwt"),
+    ("any allow basic request401", "bad",   200, "",        0,     "token"),
+    ("all basic request401",       "staff", 401, REQUEST,   0,     "-"),
 ];
 
 #[test]

@@ -5,10 +5,18 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::support::api::sha256;
-use super::support::gateway::{PROTECT, bare, gateway, wait_for_in_progress};
+use super::support::gateway::{either, for_both_endpoints, gateway_that, wait_for_in_progress};
 use super::support::http::{Client, request_bytes};
 use super::support::wait::DEADLINE;
 use super::support::{Answer, Api, Echo, Gate, Idp, wire};
+
+for_both_endpoints![
+    a_large_body_arrives_intact,
+    the_whole_body_sent_while_parked,
+    the_body_of_a_refused_request_is_not_the_next_request,
+    a_body_that_arrives_before_a_late_refusal_is_not_the_next_request,
+    no_100_continue_before_a_refusal,
+];
 
 fn body() -> Vec<u8> {
     (0..300_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
@@ -29,13 +37,12 @@ fn framed(body: &[u8], chunked: bool) -> (String, Vec<u8>) {
     ("Transfer-Encoding: chunked\r\n".to_owned(), bytes)
 }
 
-#[test]
-fn a_large_body_arrives_intact() {
+fn a_large_body_arrives_intact(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     let unbuffered = format!(
-        "location /unbuffered {{ {PROTECT} proxy_pass @api@; proxy_http_version 1.1; proxy_request_buffering off; }}"
+        "location /unbuffered {{ {protect} proxy_pass @api@; proxy_http_version 1.1; proxy_request_buffering off; }}"
     );
-    let nginx = gateway(&idp, &api).workers(1).server(&unbuffered).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).server(&unbuffered).start();
     let body = body();
     for path in ["/buffered", "/unbuffered"] {
         for chunked in [false, true] {
@@ -75,10 +82,9 @@ fn a_large_body_arrives_intact() {
     nginx.finish();
 }
 
-#[test]
-fn the_whole_body_sent_while_parked() {
+fn the_whole_body_sent_while_parked(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let gate = Gate::closed();
     idp.answer_all(Answer::normal().gated(&gate));
     let (token, body) = (idp.issue(), body());
@@ -102,13 +108,12 @@ fn the_whole_body_sent_while_parked() {
     nginx.finish();
 }
 
-#[test]
-fn the_body_of_a_refused_request_is_not_the_next_request() {
+fn the_body_of_a_refused_request_is_not_the_next_request(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .workers(1)
         .server("location /smuggled { proxy_pass @api@; }")
-        .server(&format!("location / {{ {PROTECT} proxy_pass @api@; }}"))
+        .server(&format!("location / {{ {protect} proxy_pass @api@; }}"))
         .start();
     let (good, bad) = (idp.issue(), idp.issue());
     idp.revoke(&bad.opaque);
@@ -150,13 +155,12 @@ fn the_body_of_a_refused_request_is_not_the_next_request() {
     nginx.finish();
 }
 
-#[test]
-fn a_body_that_arrives_before_a_late_refusal_is_not_the_next_request() {
+fn a_body_that_arrives_before_a_late_refusal_is_not_the_next_request(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .workers(1)
         .server("location /smuggled { proxy_pass @api@; }")
-        .server(&format!("location / {{ {PROTECT} proxy_pass @api@; }}"))
+        .server(&format!("location / {{ {protect} proxy_pass @api@; }}"))
         .start();
     let good = idp.issue();
     for chunked in [false, true] {
@@ -182,10 +186,9 @@ fn a_body_that_arrives_before_a_late_refusal_is_not_the_next_request() {
     nginx.finish();
 }
 
-#[test]
-fn no_100_continue_before_a_refusal() {
+fn no_100_continue_before_a_refusal(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let (good, bad) = (idp.issue(), idp.issue());
     idp.revoke(&bad.opaque);
     let begin = |authorization: &str| {

@@ -1,14 +1,15 @@
 //! NGINX's own content behind the gateway, and headers it treats in a way of its own.
 
-use super::support::gateway::{PROTECT, bare, gateway, publish, wait_for_in_progress};
+use super::support::gateway::{either, for_both_endpoints, gateway_that, publish, wait_for_in_progress};
 use super::support::http::{Client, request_bytes};
 use super::support::{Answer, Api, Echo, Gate, Idp, http};
 
+for_both_endpoints![ranges_and_conditions, many_headers, underscores_in_headers, client_header_timeout_while_parked,];
+
 /// Ranges and conditions apply to the file, not to a refusal.
-#[test]
-fn ranges_and_conditions() {
+fn ranges_and_conditions(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api).server(&format!("location / {{ {PROTECT} root @dir@; }}")).start();
+    let nginx = either(&idp, &api).server(&format!("location / {{ {protect} root @dir@; }}")).start();
     publish(&nginx, "file.txt", "0123456789");
     let token = idp.issue();
     let get = |more: &[(&str, &str)]| {
@@ -40,10 +41,9 @@ fn ranges_and_conditions() {
 }
 
 /// Two hundred fields, 32 KiB of them, with the token among them.
-#[test]
-fn many_headers() {
+fn many_headers(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).server("large_client_header_buffers 8 16k;").start();
+    let nginx = gateway_that(protect, &idp, &api).server("large_client_header_buffers 8 16k;").start();
     let token = idp.issue();
     let mut headers: Vec<_> = (0..200).map(|i| (format!("X-Field-{i}"), format!("{i}-{}", "x".repeat(150)))).collect();
     headers.insert(137, ("Authorization".to_owned(), token.bearer()));
@@ -59,11 +59,10 @@ fn many_headers() {
 }
 
 /// `X_Authorization` and `Author_ization` are no credentials, whatever NGINX makes of underscores.
-#[test]
-fn underscores_in_headers() {
+fn underscores_in_headers(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     for (setting, seen) in [("on", Some("1")), ("off", None)] {
-        let nginx = gateway(&idp, &api).http(&format!("underscores_in_headers {setting};")).start();
+        let nginx = gateway_that(protect, &idp, &api).http(&format!("underscores_in_headers {setting};")).start();
         let token = idp.issue();
         let bearer = token.bearer();
         // NGINX logs such a line whole where it ignores it, so this is not the token
@@ -75,11 +74,10 @@ fn underscores_in_headers() {
 }
 
 /// The time limits on reading a request do not run while it waits for its answer.
-#[test]
-fn client_header_timeout_while_parked() {
+fn client_header_timeout_while_parked(protect: &str) {
     let (idp, api, gate) = (Idp::start(), Api::start(), Gate::closed());
     idp.answer_all(Answer::normal().gated(&gate));
-    let nginx = gateway(&idp, &api)
+    let nginx = gateway_that(protect, &idp, &api)
         .listen_h2()
         .http("client_header_timeout 100ms; client_body_timeout 100ms; keepalive_timeout 100ms;")
         .start();

@@ -4,10 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
-use super::support::gateway::{PROTECT, bare};
+use super::support::gateway::{either, for_both_endpoints};
 use super::support::http2::Connection;
 use super::support::wait::DEADLINE;
 use super::support::{Api, Idp, Nginx, Token, http};
+
+for_both_endpoints![parameters_of_gateway_protocols, grpc,];
 
 /// Serves connections one after the other: `request` reads one whole, and `answer` is sent.
 fn serve(request: fn(&mut TcpStream) -> Vec<u8>, answer: Vec<u8>) -> (SocketAddr, Receiver<Vec<u8>>) {
@@ -89,8 +91,7 @@ fn assert_handed_on(nginx: &Nginx, token: &Token, requests: &Receiver<Vec<u8>>) 
     assert!(requests.try_recv().is_err(), "a refused request was handed on");
 }
 
-#[test]
-fn parameters_of_gateway_protocols() {
+fn parameters_of_gateway_protocols(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     type Request = fn(&mut TcpStream) -> Vec<u8>;
     let cgi = "Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nserved";
@@ -104,9 +105,9 @@ fn parameters_of_gateway_protocols() {
         let (server, requests) = serve(request, answer);
         let token = idp.issue();
         let parameter = pass.replace("pass", "param");
-        let nginx = bare(&idp, &api)
+        let nginx = either(&idp, &api)
             .workers(1)
-            .server(&format!("location / {{ {PROTECT} {parameter} REQUEST_METHOD $request_method; {pass} {server}; }}"))
+            .server(&format!("location / {{ {protect} {parameter} REQUEST_METHOD $request_method; {pass} {server}; }}"))
             .start();
         assert_handed_on(&nginx, &token, &requests);
         nginx.finish();
@@ -144,13 +145,14 @@ fn grpc_server() -> (SocketAddr, Receiver<Option<String>>) {
     (addr, seen)
 }
 
-#[test]
-fn grpc() {
+fn grpc(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     let (server, seen) = grpc_server();
     let token = idp.issue();
-    let nginx =
-        bare(&idp, &api).listen_h2().server(&format!("location / {{ {PROTECT} grpc_pass grpc://{server}; }}")).start();
+    let nginx = either(&idp, &api)
+        .listen_h2()
+        .server(&format!("location / {{ {protect} grpc_pass grpc://{server}; }}"))
+        .start();
     let connection = Connection::open(nginx.addr_of("h2"));
     for _ in ["asked", "cached"] {
         let headers = [("authorization", token.bearer()), ("content-type", "application/grpc".to_owned())];

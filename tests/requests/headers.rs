@@ -1,9 +1,16 @@
 //! Header fields: all but `Authorization` arrive as they came.
 
-use super::support::gateway::{PROTECT, bare, gateway};
+use super::support::gateway::{either, for_both_endpoints, gateway_that};
 use super::support::http::{self, Client};
 use super::support::idp::random;
 use super::support::{Api, Echo, Idp, TokenSpec, wire};
+
+for_both_endpoints![
+    forty_fields_arrive_in_order_byte_for_byte,
+    a_token_of_7_kb_and_a_jwt_of_16_kb,
+    a_token_is_form_encoded_for_the_endpoint,
+    a_variable_read_before_is_read_anew,
+];
 
 /// Forty fields with everything a value may have in it.
 fn fields() -> Vec<(String, Vec<u8>)> {
@@ -21,10 +28,9 @@ fn fields() -> Vec<(String, Vec<u8>)> {
     fields
 }
 
-#[test]
-fn forty_fields_arrive_in_order_byte_for_byte() {
+fn forty_fields_arrive_in_order_byte_for_byte(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let token = idp.issue();
     for (place, spelling) in [(0, "Authorization"), (17, "authorization"), (40, "AUTHORIZATION")] {
         let mut sent = fields();
@@ -50,10 +56,9 @@ fn forty_fields_arrive_in_order_byte_for_byte() {
     nginx.finish();
 }
 
-#[test]
-fn a_token_of_7_kb_and_a_jwt_of_16_kb() {
+fn a_token_of_7_kb_and_a_jwt_of_16_kb(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).listen_h2().start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).listen_h2().start();
     let token = idp.issue_token(TokenSpec::new().opaque(random(5250)).jwt_at_least(16 * 1024));
     assert!(token.opaque.len() == 7000 && token.jwt.len() >= 16 * 1024);
     for expected in ["MISS", "HIT"] {
@@ -69,10 +74,9 @@ fn a_token_of_7_kb_and_a_jwt_of_16_kb() {
     nginx.finish();
 }
 
-#[test]
-fn a_token_is_form_encoded_for_the_endpoint() {
+fn a_token_is_form_encoded_for_the_endpoint(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let token = idp.issue_token(TokenSpec::new().opaque(format!("a+b/c~d._-{}==", random(12))));
     let response = http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]);
     assert_eq!(Echo::of(&response).bearer(), Some(token.jwt.as_str()));
@@ -82,14 +86,13 @@ fn a_token_is_form_encoded_for_the_endpoint() {
     nginx.finish();
 }
 
-#[test]
-fn a_variable_read_before_is_read_anew() {
+fn a_variable_read_before_is_read_anew(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     let location = format!(
-        "location / {{ {PROTECT} set $x $http_authorization; proxy_pass @api@; \
+        "location / {{ {protect} set $x $http_authorization; proxy_pass @api@; \
          proxy_set_header Authorization $http_authorization; proxy_set_header X-Before $x; }}"
     );
-    let nginx = bare(&idp, &api).workers(1).listen_h2().server(&location).start();
+    let nginx = either(&idp, &api).workers(1).listen_h2().server(&location).start();
     let token = idp.issue();
     for cache in ["cold", "cached"] {
         let echo = Echo::of(&http::get(nginx.addr(), "/", &[("Authorization", &token.bearer())]));

@@ -1,13 +1,20 @@
 //! HTTP/1.1 and HTTP/1.0 connections.
 
-use super::support::gateway::{gateway, wait_for_in_progress};
+use super::support::gateway::{for_both_endpoints, gateway_that, wait_for_in_progress};
 use super::support::http::{Client, request_bytes};
 use super::support::{Answer, Api, Echo, Gate, Idp, wait::DEADLINE};
 
-#[test]
-fn many_requests_on_one_connection() {
+for_both_endpoints![
+    many_requests_on_one_connection,
+    pipelined_requests_are_answered_in_order,
+    a_request_pipelined_while_the_first_is_parked,
+    http_1_0,
+    head_is_get_without_the_body,
+];
+
+fn many_requests_on_one_connection(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let mut client = Client::connect(nginx.addr());
     let (good, bad) = (idp.issue(), idp.issue());
     idp.revoke(&bad.opaque);
@@ -26,10 +33,9 @@ fn many_requests_on_one_connection() {
     nginx.finish();
 }
 
-#[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let gate = Gate::closed();
     idp.answer_all(Answer::normal().gated(&gate));
     let (one, other) = (idp.issue(), idp.issue());
@@ -55,10 +61,9 @@ fn pipelined_requests_are_answered_in_order() {
     nginx.finish();
 }
 
-#[test]
-fn a_request_pipelined_while_the_first_is_parked() {
+fn a_request_pipelined_while_the_first_is_parked(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let gate = Gate::closed();
     idp.answer_all(Answer::normal().gated(&gate));
     let token = idp.issue();
@@ -77,10 +82,9 @@ fn a_request_pipelined_while_the_first_is_parked() {
     nginx.finish();
 }
 
-#[test]
-fn http_1_0() {
+fn http_1_0(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let token = idp.issue();
     for _ in ["cold", "cached"] {
         let mut client = Client::connect(nginx.addr());
@@ -98,10 +102,9 @@ fn http_1_0() {
     nginx.finish();
 }
 
-#[test]
-fn head_is_get_without_the_body() {
+fn head_is_get_without_the_body(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = gateway(&idp, &api).workers(1).start();
+    let nginx = gateway_that(protect, &idp, &api).workers(1).start();
     let token = idp.issue();
     let mut client = Client::connect(nginx.addr());
     let (get, head) = (client.request("GET", "/", &[], b""), client.request("HEAD", "/", &[], b""));

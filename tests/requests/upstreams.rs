@@ -1,15 +1,16 @@
 //! Ways to the API: named locations, kept connections.
 
-use super::support::gateway::{PROTECT, bare};
+use super::support::gateway::{either, for_both_endpoints};
 use super::support::{Api, Echo, Idp, http};
 
-#[test]
-fn try_files_to_a_named_location() {
+for_both_endpoints![try_files_to_a_named_location, kept_connections_to_the_api_mix_no_tokens,];
+
+fn try_files_to_a_named_location(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
     // nothing is cached: what is known on the second pass is known from the first
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .workers(1)
-        .server(&format!("{PROTECT} phantom_token_cache off;"))
+        .server(&format!("{protect} phantom_token_cache off;"))
         .server("location / { try_files /.none @protected; }")
         .server("location /open { try_files /.none @open; }")
         .server("location @protected { proxy_pass @api@; }")
@@ -26,14 +27,13 @@ fn try_files_to_a_named_location() {
     nginx.finish();
 }
 
-#[test]
-fn kept_connections_to_the_api_mix_no_tokens() {
+fn kept_connections_to_the_api_mix_no_tokens(protect: &str) {
     let (idp, api) = (Idp::start(), Api::start());
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .var("apiaddr", api.addr())
         .http("upstream backend { server @apiaddr@; keepalive 4; }")
         .server(&format!(
-            "location / {{ {PROTECT} proxy_pass http://backend; proxy_http_version 1.1; \
+            "location / {{ {protect} proxy_pass http://backend; proxy_http_version 1.1; \
              proxy_set_header Connection \"\"; }}"
         ))
         .start();

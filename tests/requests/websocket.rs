@@ -1,14 +1,15 @@
 //! A WebSocket handshake through the gateway, and what is sent on the connection afterwards.
 
-use super::support::gateway::{PROTECT, bare};
+use super::support::gateway::{either, for_both_endpoints};
 use super::support::http::Client;
 use super::support::{Answer, Api, Gate, Idp, RawServer, wire};
+
+for_both_endpoints![upgrade,];
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-#[test]
-fn upgrade() {
+fn upgrade(protect: &str) {
     let (idp, api, gate) = (Idp::start(), Api::start(), Gate::closed());
     let server = RawServer::start(|connection| {
         if connection.read_request().is_none() {
@@ -20,9 +21,9 @@ fn upgrade() {
             connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthere");
         }
     });
-    let nginx = bare(&idp, &api)
+    let nginx = either(&idp, &api)
         .server(&format!(
-            "location / {{ {PROTECT} proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
+            "location / {{ {protect} proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
              proxy_set_header Connection upgrade; proxy_pass {}; }}",
             server.url()
         ))

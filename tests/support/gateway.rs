@@ -18,6 +18,30 @@ pub const PROTECT2: &str = "phantom_token on; phantom_token_introspection_endpoi
 /// As [`PROTECT`], by way of the location of [`asked_by_location`].
 pub const PROTECT_BY_LOCATION: &str = "phantom_token on; phantom_token_introspection_endpoint /-/introspect;";
 
+const PROTECT2_BY_LOCATION: &str = "phantom_token on; phantom_token_introspection_endpoint /-/introspect2;";
+
+/// The location for what [`elsewhere`] gives; its server takes the credentials of the first.
+pub const ELSEWHERE: &str = "location = /-/introspect2 { internal; access_log off; \
+     proxy_set_header Authorization \"@basic@\"; proxy_pass @introspect2@; }";
+
+/// A protection as this one, with `@introspect2@`: another profile.
+pub fn elsewhere(protect: &str) -> &'static str {
+    if protect == PROTECT { PROTECT2 } else { PROTECT2_BY_LOCATION }
+}
+
+/// Makes two tests of each of these functions of a protection: the endpoint is a URL, or a location.
+macro_rules! for_both_endpoints {
+    ($($test:ident),+ $(,)?) => {
+        mod by_url {
+            $(#[test] fn $test() { super::$test(crate::support::gateway::PROTECT) })+
+        }
+        mod by_location {
+            $(#[test] fn $test() { super::$test(crate::support::gateway::PROTECT_BY_LOCATION) })+
+        }
+    };
+}
+pub(crate) use for_both_endpoints;
+
 /// Adds the location that [`PROTECT_BY_LOCATION`] names.
 pub fn asked_by_location(builder: Builder, idp: &Idp) -> Builder {
     builder.var("basic", idp.client_authorization()).server(
@@ -32,10 +56,20 @@ pub fn bare(idp: &Idp, api: &Api) -> Builder {
     Nginx::builder().idp(idp).var("api", api.url()).server(status)
 }
 
-/// The same with one location: everything is protected and goes to the API. Responses name what the module says.
+/// As [`bare`], for either protection.
+pub fn either(idp: &Idp, api: &Api) -> Builder {
+    asked_by_location(bare(idp, api), idp)
+}
+
+/// NGINX with one location: everything is protected and goes to the API. Responses name what the module says.
 pub fn gateway(idp: &Idp, api: &Api) -> Builder {
-    let location = format!("location / {{ {PROTECT} proxy_pass @api@; }}");
-    bare(idp, api)
+    gateway_that(PROTECT, idp, api)
+}
+
+/// The same with either protection.
+pub fn gateway_that(protect: &str, idp: &Idp, api: &Api) -> Builder {
+    let location = format!("location / {{ {protect} proxy_pass @api@; }}");
+    either(idp, api)
         .server("add_header X-Cache $phantom_token_cache_status always;")
         .server("add_header X-Status $phantom_token_status always;")
         .server("add_header X-Fingerprint $phantom_token_fingerprint always;")

@@ -17,7 +17,7 @@
 //!
 //! Everything binds to 127.0.0.1, on ports nobody else gets (`ports`). Nothing sleeps and hopes:
 //! every wait has a condition and a deadline, and a missed deadline says what was waited for.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod api;
 pub mod gateway;

@@ -13,6 +13,7 @@ use crate::introspection::request_form;
 use crate::settings::EndpointLocation;
 
 use super::super::request::{OutOfMemory, Request, static_str};
+use super::LENGTH_UNKNOWN;
 
 const MAX_HEADERS: usize = 4;
 
@@ -84,7 +85,8 @@ impl Question {
         headers.content_length = element(1);
         headers.host = element(3);
         headers.server = subrequest.headers_in.server;
-        headers.content_length_n = self.form.len as ngx::off_t;
+        // `precontent_handler` tells it later
+        headers.content_length_n = LENGTH_UNKNOWN;
         headers.keep_alive_n = -1;
         subrequest.headers_in = headers;
         let list = &mut subrequest.headers_in.headers;

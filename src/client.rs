@@ -14,13 +14,13 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
 use crate::attempt::{self, Connection, Observed};
 use crate::client_auth::Credentials;
 use crate::failure::{Failure, InvalidAnswer, Phase};
 use crate::introspection::{self, MAX_BODY, Response};
+use crate::places::{Place, Places};
 use crate::settings::{ClientSettings, Profile};
 use crate::tls;
 
@@ -29,7 +29,10 @@ use crate::tls;
 pub const MAX_IN_FLIGHT: usize = 64;
 
 /// How long an idle connection is kept: NGINX's `keepalive_timeout` of an upstream.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long one is kept beyond `phantom_token_keepalive`: longer than a busy worker's pauses.
+const BURST_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A peer that acknowledges nothing for so long is gone: without it, one silent HTTP/2 connection would fail every
 /// exchange until the kernel gives up, after a quarter of an hour.
@@ -49,13 +52,17 @@ pub fn check(settings: &ClientSettings) -> Result<(), String> {
 
 /// The introspection client of one endpoint.
 pub struct Client {
-    pooled: reqwest::Client,
+    /// As many exchanges as there may be idle connections.
+    steady: reqwest::Client,
+    /// The others. Their connections stay idle for a moment only; closed at once they would all be opened anew in the
+    /// next moment of a busy worker.
+    burst: reqwest::Client,
     /// For the second attempt: where one idle connection was dead, the next one in the pool often is too.
     fresh: reqwest::Client,
     url: Url,
     /// The `Host` header, where the URL's host had to make way for another server name.
     host: Option<HeaderValue>,
-    permits: Semaphore,
+    places: Places,
 }
 
 /// What all requests of a profile over a client have in common.
@@ -71,15 +78,15 @@ impl Client {
         // HTTP/2's ":authority" is taken from the URL, which here holds the other server name.
         let http2 = host.is_none();
         let tls = tls::config(settings, http2)?;
-        let build = |keepalive| {
+        let build = |idle, idle_timeout| {
             let builder = reqwest::Client::builder()
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
                 .retry(reqwest::retry::never())
                 .connect_timeout(settings.connect_timeout)
-                .pool_max_idle_per_host(keepalive)
-                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+                .pool_max_idle_per_host(idle)
+                .pool_idle_timeout(idle_timeout)
                 .tcp_nodelay(true)
                 .tcp_user_timeout(DEAD_PEER_TIMEOUT)
                 .http1_max_headers(MAX_HEADERS)
@@ -89,7 +96,7 @@ impl Client {
                 .http2_keep_alive_interval(DEAD_PEER_TIMEOUT)
                 .http2_keep_alive_timeout(DEAD_PEER_TIMEOUT)
                 .tls_backend_preconfigured(tls.clone())
-                .connector_layer(attempt::Observe);
+                .connector_layer(attempt::Observe::new(url.scheme() == "https" && http2));
             let builder = if host.is_some() {
                 builder.dns_resolver(RealHost(settings.endpoint.url().host().map(|host| host.to_owned())))
             } else {
@@ -97,12 +104,16 @@ impl Client {
             };
             builder.build().map_err(cause)
         };
+        let steady = settings.keepalive.min(MAX_IN_FLIGHT);
+        // Who wants no idle connection gets none.
+        let burst = if steady == 0 { 0 } else { MAX_IN_FLIGHT - steady };
         Ok(Self {
-            pooled: build(settings.keepalive)?,
-            fresh: build(0)?,
+            steady: build(steady, IDLE_TIMEOUT)?,
+            burst: build(burst, BURST_IDLE_TIMEOUT)?,
+            fresh: build(0, IDLE_TIMEOUT)?,
             url,
             host,
-            permits: Semaphore::new(MAX_IN_FLIGHT),
+            places: Places::new(steady),
         })
     }
 
@@ -126,14 +137,15 @@ impl Client {
     }
 
     /// Waits, first come first served, until fewer than [`MAX_IN_FLIGHT`] exchanges are in flight.
-    pub async fn permit(&self) -> SemaphorePermit<'_> {
-        self.permits.acquire().await.expect("the semaphore is never closed")
+    pub async fn place(&self) -> Place<'_> {
+        self.places.take().await
     }
 
     /// Asks about a token, and reads the answer whole. Has no time limit but that of connecting: dropping it ends it.
     /// `connection` shows how far it is.
     pub async fn exchange(
         &self,
+        place: &Place<'_>,
         template: &Template,
         token: &[u8],
         connection: &Connection,
@@ -147,7 +159,8 @@ impl Client {
             *request.body_mut() = Some(Bytes::from_owner(introspection::request_form(token, &parameters)).into());
             Ok::<_, Failure>(connection.observe(client.execute(request)))
         };
-        let mut answer = attempt(&self.pooled)?.await;
+        let pooled = if place.is_steady() { &self.steady } else { &self.burst };
+        let mut answer = attempt(pooled)?.await;
         // RFC 9110 §9.2.2: a request that changes nothing may be repeated when "the underlying connection closed before
         // [the client] is able to read the response"; RFC 9112 §9.3.1 expects that of idle connections.
         if answer.as_ref().is_err_and(|error| connection.state() != Observed::Opened && found_dead(error)) {

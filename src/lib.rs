@@ -41,6 +41,8 @@ pub mod client;
 pub mod client_assertion;
 pub mod client_auth;
 pub mod job;
+mod limits;
+mod places;
 mod sync;
 pub mod tls;
 pub mod worker;

@@ -9,7 +9,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,6 +26,7 @@ use crate::failure::{Failure, Phase};
 use crate::freshness::{self, Stated};
 use crate::introspection::{self, Answer};
 pub use crate::job::{Job, JobControl};
+use crate::limits::{Limit, Limits};
 use crate::settings::{ClientSettings, Profile};
 
 /// Name resolutions at a time: each occupies a thread, and a client resolves one name.
@@ -65,16 +65,16 @@ impl Worker {
     /// Answers keep the claims that are `wanted`.
     pub fn spawn(wanted: Arc<Wanted>) -> io::Result<Self> {
         let mut clients = Clients::default();
-        Self::start(move |job| {
+        Self::start(move |job, limit| {
             let client = clients.get(&job);
-            ask(job, client, Arc::clone(&wanted))
+            ask(job, limit, client, Arc::clone(&wanted))
         })
     }
 
     /// `ask` is called for each job on the thread; what it returns runs there as a task.
     fn start<A, F>(ask: A) -> io::Result<Self>
     where
-        A: FnMut(Job) -> F + Send + 'static,
+        A: FnMut(Job, Limit) -> F + Send + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
         let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
@@ -146,13 +146,21 @@ fn with_signals_blocked<T>(spawn: impl FnOnce() -> io::Result<T>) -> io::Result<
 
 fn serve<A, F>(runtime: Runtime, mut jobs: UnboundedReceiver<(Job, Ticket<Completion>)>, mut ask: A)
 where
-    A: FnMut(Job) -> F,
+    A: FnMut(Job, Limit) -> F,
     F: Future<Output = Outcome> + Send + 'static,
 {
     runtime.block_on(async {
-        while let Some((job, ticket)) = jobs.recv().await {
+        let mut limits = Limits::new();
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = jobs.recv() => next,
+                () = limits.enforce() => continue,
+            };
+            let Some((job, ticket)) = next else { break };
             let id = job.id;
-            let asking = ask(job);
+            let limit = limits.begin(&job.control);
+            let asking = ask(job, limit);
             // A task that panics or is cancelled drops the ticket.
             tokio::spawn(async move { ticket.post(Completion { id, outcome: asking.await }) });
         }
@@ -161,46 +169,34 @@ where
 }
 
 /// Asks the endpoint about one token, within the job's limit.
-async fn ask(job: Job, client: Result<(Arc<Client>, Arc<Template>), String>, wanted: Arc<Wanted>) -> Outcome {
+async fn ask(
+    job: Job,
+    limit: Limit,
+    client: Result<(Arc<Client>, Arc<Template>), String>,
+    wanted: Arc<Wanted>,
+) -> Outcome {
     let (client, template) = match client {
         Ok(ready) => ready,
         Err(cause) => return Outcome::Done(Err(Failure::Unreachable { cause })),
     };
     let connection = Connection::default();
     let exchange = async {
-        let _permit = client.permit().await;
+        let place = client.place().await;
         if !job.control.wanted() {
             return Outcome::Abandoned;
         }
-        let response = client.exchange(&template, &job.token, &connection).await;
+        let response = client.exchange(&place, &template, &job.token, &connection).await;
         Outcome::Done(response.and_then(|response| {
             let answer = introspection::interpret(&response, &job.profile, &wanted)?;
             Ok((answer, freshness::stated(&response.headers, job.profile.ignore_cache_control)))
         }))
     };
-    match within(&job.control, exchange).await {
+    match limit.on(exchange).await {
         Some(outcome) => outcome,
         None if connection.state() == Observed::Connecting => {
             Outcome::Done(Err(Failure::Timeout { phase: Phase::Connect }))
         }
         None => Outcome::Done(Err(Failure::Timeout { phase: Phase::Answer })),
-    }
-}
-
-/// Runs `work` until the job's limit, which may move away meanwhile.
-async fn within<T>(control: &JobControl, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
-    loop {
-        let deadline = control.deadline();
-        tokio::select! {
-            biased;
-            out = &mut work => return Some(out),
-            () = tokio::time::sleep_until(deadline.into()) => {
-                if control.deadline() <= deadline {
-                    return None;
-                }
-            }
-        }
     }
 }
 

@@ -54,7 +54,7 @@ fn abandoned(id: u64) -> Completion {
 #[test]
 fn wakes_once_for_a_batch() {
     let (asked, wait) = mpsc::channel();
-    let worker = Worker::start(move |job| {
+    let worker = Worker::start(move |job, _| {
         let _ = asked.send(job.id);
         async { Outcome::Abandoned }
     })
@@ -91,7 +91,7 @@ fn the_descriptor_counts_batches() {
 
 #[test]
 fn survives_a_task_that_panics() {
-    let worker = Worker::start(|job| async move {
+    let worker = Worker::start(|job, _| async move {
         assert!(job.id != 1, "on purpose");
         Outcome::Abandoned
     })
@@ -106,7 +106,7 @@ fn survives_a_task_that_panics() {
 #[test]
 fn the_end_of_the_thread_ends_every_job() {
     let (panic, wait) = mpsc::channel::<()>();
-    let mut worker = Worker::start(move |job: Job| {
+    let mut worker = Worker::start(move |job: Job, _| {
         if job.id == 2 {
             let _ = wait.recv();
             panic!("on purpose");
@@ -132,7 +132,7 @@ fn a_resolver_that_hangs_does_not_hold_the_worker() {
     let (release, hang) = mpsc::channel::<()>();
     let (entered, wait) = mpsc::channel();
     let mut hang = Some(hang);
-    let worker = Worker::start(move |_| {
+    let worker = Worker::start(move |_, _| {
         let (hang, entered) = (hang.take(), entered.clone());
         async move {
             let _ = tokio::task::spawn_blocking(move || {
@@ -157,7 +157,7 @@ fn a_resolver_that_hangs_does_not_hold_the_worker() {
 fn signals_are_left_to_the_thread_that_started_it() {
     let before = SigSet::thread_get_mask().expect("mask");
     let (mask, wait) = mpsc::channel();
-    let worker = Worker::start(move |_| {
+    let worker = Worker::start(move |_, _| {
         let _ = mask.send(SigSet::thread_get_mask());
         async { Outcome::Abandoned }
     })

@@ -258,8 +258,8 @@ fn jwt_answer(
 fn is_bearer(members: &Object) -> bool {
     // RFC 7662 §2.2: token_type as in RFC 6749 §5.1; some servers name the kind of token there.
     let is_type = members.get("token_type").is_none_or(|token_type| is_any(token_type, &["bearer", "access_token"]));
-    // Keycloak says it in `typ`, Hydra and others in `token_use`.
-    let is_other = ["typ", "token_use"]
+    // Keycloak says it in `typ`, Hydra and others in `token_use`, OpenIddict in `token_usage`.
+    let is_other = ["typ", "token_use", "token_usage"]
         .iter()
         .filter_map(|name| members.get(*name))
         .any(|kind| is_any(kind, &["refresh", "refresh_token", "offline", "id", "id_token", "dpop"]));

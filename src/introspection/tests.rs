@@ -427,6 +427,8 @@ fn kinds_of_token() {
         (r#""token_use":"refresh_token""#, false),
         (r#""token_use":"id_token""#, false),
         (r#""token_use":"id""#, false),
+        (r#""token_usage":"access_token""#, true),
+        (r#""token_usage":"refresh_token""#, false),
         (r#""cnf":{"jkt":"x"}"#, false),
         (r#""cnf":{"x5t#S256":"x"}"#, true),
     ];

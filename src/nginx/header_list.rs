@@ -67,20 +67,20 @@ pub unsafe fn remove_element(
             if list.last == place {
                 list.nalloc = part.nelts;
             }
+        } else if i == 0 && list.last == place && list.nalloc == 1 && before.is_null() {
+            // SAFETY: the pool is the list's.
+            let elts = unsafe { ngx::ngx_palloc(pool, ROOM * size_of::<ngx_table_elt_t>()) };
+            if elts.is_null() {
+                return Err(OutOfMemory);
+            }
+            part.elts = elts;
+            part.nelts = 0;
+            list.nalloc = ROOM;
         } else if i == 0 {
             part.elts = start.wrapping_add(1).cast();
             part.nelts -= 1;
             if list.last == place {
                 list.nalloc -= 1;
-                if list.nalloc == 0 && before.is_null() {
-                    // SAFETY: the pool is the list's.
-                    let elts = unsafe { ngx::ngx_palloc(pool, ROOM * size_of::<ngx_table_elt_t>()) };
-                    if elts.is_null() {
-                        return Err(OutOfMemory);
-                    }
-                    part.elts = elts;
-                    list.nalloc = ROOM;
-                }
             }
         } else {
             // SAFETY: the pool is the list's.

@@ -1,9 +1,9 @@
-//! The file of the client secret: what is read of it, and when.
+//! The files of the client's secrets: what is read of them, and when.
 
 use std::fs;
 
-use crate::support::idp::{Idp, random};
-use crate::support::{Api, Nginx, http, wait};
+use crate::support::idp::{ClientAuth, Idp, random};
+use crate::support::{Api, Nginx, http, jwt, wait};
 
 const SERVER: &str = "location / { phantom_token on; phantom_token_introspection_endpoint @introspect@;
     phantom_token_client_id @id@; phantom_token_client_secret_file @dir@/secret; phantom_token_cache off;
@@ -68,6 +68,57 @@ fn a_file_gone_at_a_reload_keeps_the_old_workers() {
     wait::until("new workers", || nginx.workers().iter().all(|pid| !before.contains(pid)));
     assert_eq!(status(&idp, &nginx), 200);
     assert_eq!(nginx.log_count("[emerg]"), 1);
+    nginx.finish();
+}
+
+/// The gateway's token and key, too: workers may not read them, and a reload takes up new ones, or keeps the old.
+#[test]
+fn token_and_key() {
+    let (idp, api) = (Idp::builder().client_auth(ClientAuth::None).start(), Api::start());
+    let mut nginx = Nginx::builder()
+        .workers(1)
+        .idp(&idp)
+        .var("api", api.url())
+        .file("token", "first-token\n")
+        .file("key.pem", include_str!("../../src/client_assertion/ed25519.pem"))
+        .server("phantom_token_introspection_endpoint @introspect@; phantom_token_client_id gateway;")
+        .server(
+            "location /token { phantom_token on; phantom_token_client_auth bearer; \
+             phantom_token_client_bearer_file @dir@/token; proxy_pass @api@; }",
+        )
+        .server(
+            "location /key { phantom_token on; phantom_token_client_auth private_key_jwt; \
+             phantom_token_client_key @dir@/key.pem; proxy_pass @api@; }",
+        )
+        .start();
+    let asked = |nginx: &Nginx, path| {
+        idp.forget_introspections();
+        assert_eq!(http::get(nginx.addr(), path, &[("Authorization", &idp.issue().bearer())]).status, 200, "{path}");
+        idp.introspections()[0].clone()
+    };
+    let seen = |nginx: &Nginx| {
+        let (header, _) = jwt::decode(&asked(nginx, "/key").form[3].1).unwrap();
+        let token = asked(nginx, "/token").header("authorization").unwrap().to_owned();
+        (token, header["alg"].as_str().unwrap().to_owned())
+    };
+    let (first, second) =
+        (("Bearer first-token".into(), "EdDSA".into()), ("Bearer second-token".into(), "ES256".into()));
+    assert_eq!(seen(&nginx), first);
+    fs::write(nginx.dir().join("token"), "second-token").unwrap();
+    fs::write(nginx.dir().join("key.pem"), include_str!("../../src/client_assertion/p256.pem")).unwrap();
+    assert_eq!(seen(&nginx), first, "not before the reload");
+    nginx.reload();
+    assert_eq!(seen(&nginx), second);
+    nginx.allow_log("[emerg]");
+    for (name, content) in [("token", "no token"), ("key.pem", "no key")] {
+        let good = fs::read(nginx.dir().join(name)).unwrap();
+        fs::write(nginx.dir().join(name), content).unwrap();
+        nginx.signal(nix::sys::signal::Signal::SIGHUP);
+        let line = nginx.wait_for_log(&format!("/{name}\""));
+        assert!(line.contains("[emerg]") && !line.contains(content), "{line}");
+        assert_eq!(seen(&nginx), second);
+        fs::write(nginx.dir().join(name), good).unwrap();
+    }
     nginx.finish();
 }
 

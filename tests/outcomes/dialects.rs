@@ -225,6 +225,7 @@ fn other_kinds_of_token() {
             json!({"typ": "DPoP"}),
             json!({"token_use": "refresh_token"}),
             json!({"token_use": "id"}),
+            json!({"token_usage": "refresh_token"}),
             json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
         ] {
             // in the JSON, and in the JWT

@@ -138,6 +138,36 @@ fn cookies_in_pieces() {
     nginx.finish();
 }
 
+/// Two `Authorization` fields over HTTP/2: NGINX refuses, or one counts and the other goes nowhere.
+#[test]
+fn two_fields_over_http2() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api).listen_h2().server(&format!("location / {{ {PROTECT} proxy_pass @api@; }}")).start();
+    // not watched: NGINX itself may log a field it does not like
+    let tokens = ["first-of-two", "second-of-two"];
+    for token in tokens {
+        idp.answer_for(token, Answer::jwt(&idp.issue().jwt));
+    }
+    let [first, second] = tokens.map(|token| format!("Bearer {token}"));
+    let connection = super::support::http2::Connection::open(nginx.addr_of("h2"));
+    for fields in [
+        [("authorization", &*first), ("authorization", &second)],
+        [("authorization", "Basic eA=="), ("authorization", &first)],
+    ] {
+        let response = connection.get("/", &fields);
+        assert!([200, 400, 401].contains(&response.status), "{response:?}");
+        assert_eq!(response.status == 200, api.request_count() > 0);
+    }
+    for request in api.requests() {
+        assert_eq!(request.all("authorization").len(), 1);
+        assert!(
+            request.bearer().is_some_and(|bearer| bearer.starts_with("eyJ"))
+                && !format!("{request:?}").contains("of-two")
+        );
+    }
+    nginx.finish();
+}
+
 /// After a redirect into another profile the original token is asked about, wherever it was.
 #[test]
 fn the_original_counts_after_redirects() {

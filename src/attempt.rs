@@ -94,15 +94,18 @@ impl Observe {
 impl Turns {
     /// Waits for its turn; `Err` if the exchange has found a connection meanwhile.
     async fn wait(&self) -> Result<Option<OwnedSemaphorePermit>, NotNeeded> {
-        if !self.one_at_a_time.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| NotNeeded)?;
+        let turn = if self.one_at_a_time.load(Ordering::Relaxed) {
+            Some(Arc::clone(&self.turn).acquire_owned().await.map_err(|_| NotNeeded)?)
+        } else {
+            // A connection whose answer has just been read is on its way back to the pool.
+            tokio::task::yield_now().await;
+            None
+        };
         if !report(Observed::Connecting) {
             return Err(NotNeeded);
         }
-        // What those who wait for their turn waited for may be known now.
-        Ok(self.one_at_a_time.load(Ordering::Relaxed).then_some(turn))
+        // What one waits for its turn for may be known now.
+        Ok(turn.filter(|_| self.one_at_a_time.load(Ordering::Relaxed)))
     }
 
     /// What has become of a connection.

@@ -165,34 +165,18 @@ fn burst(alpn: &[&str], warm: bool) -> TlsServer {
 
 #[test]
 fn http2_needs_few_connections() {
-    let connections = burst(BOTH, true).accepted();
-    assert!(connections <= 4, "{connections} connections");
+    for warm in [true, false] {
+        let connections = burst(BOTH, warm).accepted();
+        // one for as many exchanges as there may be idle connections, one for the others
+        assert!(connections <= 2, "{connections} connections, warm: {warm}");
+    }
 }
 
 #[test]
 fn http1_opens_no_connection_for_each_exchange() {
-    let connections = burst(HTTP1, false).most_open();
-    // one for each exchange in flight, and one that each of these may still be opening for its successor
-    assert!(connections <= 128, "{connections} connections");
-}
-
-#[test]
-fn connections_are_kept() {
-    let pki = Pki::of("localhost");
-    for (alpn, keepalive, connections) in [
-        (HTTP1, "", 1),
-        (BOTH, "", 1),
-        (HTTP1, "phantom_token_keepalive 1;", 1),
-        (HTTP1, "phantom_token_keepalive 0;", 10),
-    ] {
-        let api = Api::start();
-        let server = TlsServer::start(&pki, alpn);
-        let nginx = start(&api, &server.url("localhost"), &pki.ca, &format!("{TRUSTED} {keepalive}"));
-        for i in 0..10 {
-            let bearer = format!("Bearer token-{i}");
-            assert_eq!(http::get(nginx.addr(), "/", &[("Authorization", &bearer)]).status, 200);
-        }
-        assert_eq!(server.accepted(), connections, "{alpn:?} {keepalive}");
-        nginx.finish();
+    for warm in [true, false] {
+        let connections = burst(HTTP1, warm).accepted();
+        // one for each exchange in flight
+        assert!(connections <= 64, "{connections} connections, warm: {warm}");
     }
 }

@@ -167,7 +167,11 @@ fn the_limit_on_bodies_is_for_clients() {
         let response = http::request(nginx.addr(), "POST", path, &[("Authorization", &token.bearer())], b"0123456789");
         assert_eq!(Echo::of(&response).bearer(), Some(token.jwt.as_str()), "{path}");
         let asked = idp.introspections();
-        assert_eq!(asked.last().unwrap().header("content-length"), Some(length.to_string().as_str()), "{path}");
+        assert_eq!(
+            asked.last().expect("a question").header("content-length"),
+            Some(length.to_string().as_str()),
+            "{path}"
+        );
     }
     let asked = idp.introspection_count();
     let token = idp.issue();

@@ -151,9 +151,9 @@ fn files() -> Vec<String> {
 /// The level that a message is written with, where the call names it.
 fn level(before: &str) -> Option<String> {
     let call = before.rsplit(['{', '}', ';']).next().unwrap_or_default();
-    let words = call.split(|c: char| !c.is_alphanumeric());
+    let mut words = call.split(|c: char| !c.is_alphanumeric());
     let levels = ["Debug", "Info", "Notice", "Warn", "Error", "Crit", "Alert"];
-    words.filter(|word| levels.contains(word)).last().map(str::to_lowercase)
+    words.rfind(|word| levels.contains(word)).map(str::to_lowercase)
 }
 
 #[test]
@@ -254,6 +254,35 @@ fn every_directive_is_described() {
         assert!(described.insert(name.to_owned()), "{name} is described twice");
     }
     assert_eq!(commands, described);
+}
+
+/// What the command table says of places and arguments, the descriptions say too.
+#[test]
+fn descriptions_agree_with_the_command_table() {
+    let source = read("src/nginx/directives.rs");
+    let table = source.split_once("pub static COMMANDS").expect("the command table").1;
+    let commands: Vec<(&str, &str)> = table
+        .split("command(")
+        .filter_map(|rest| rest.trim_start().strip_prefix("c\"")?.split_once("\","))
+        .map(|(name, rest)| (name, rest.trim_start().split(',').next().unwrap_or_default()))
+        .collect();
+    assert_eq!(commands.len(), table.matches("c\"phantom_token").count() - 1, "all but phantom_token_cache_size");
+    let section = section("Directives");
+    let described = |name: &str| {
+        let entry = section.split("\n### ").find_map(|entry| entry.strip_prefix(name)?.strip_prefix('\n'));
+        entry.unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    for (name, arguments) in commands {
+        let entry = described(name);
+        let syntax = entry.lines().find_map(|line| line.strip_prefix("- Syntax: ")).expect("a syntax");
+        assert!(entry.contains("\n- Context: http, server, location, limit_except\n"), "{name}");
+        assert_eq!(syntax.contains("on | off;"), arguments == "FLAG", "{name}: {syntax}");
+        assert_eq!(syntax.contains(" ...;"), arguments == "SOME", "{name}: {syntax}");
+        let optional =
+            ["ONE", "ONE_TO_TWO", "ONE_TO_THREE", "ONE_TO_FOUR"].iter().position(|known| *known == arguments);
+        assert_eq!(syntax.matches('[').count(), optional.unwrap_or(0), "{name}: {syntax}");
+    }
+    assert!(described("phantom_token_cache_size").contains("\n- Context: http\n"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! and a client that leaves ends it as it ends a request in `limit_req`'s delay. It is resumed by the answer or by the
 //! timer, whichever comes first, and dropped by its pool's cleanup if it ends otherwise.
 
+use std::ffi::c_uint;
 use std::ptr::{self, NonNull};
 
 use ::ngx::ffi as ngx;
@@ -31,6 +32,8 @@ pub struct Context {
     waiter: WaiterId,
     flight: FlightId,
     parked_at: u64,
+    /// What limits had said of it until then.
+    limits: [c_uint; 2],
     deadline: ngx_event_t,
 }
 
@@ -63,6 +66,7 @@ impl Context {
             waiter: WaiterId(0),
             flight: FlightId(0),
             parked_at: 0,
+            limits: r.limits(),
             deadline,
         })?;
         r.set_context(context.as_ptr().cast());
@@ -189,6 +193,8 @@ pub fn deliver(parked: NonNull<Context>, outcome: &Outcome, first: bool) {
     unsafe { set_log_request(r.connection(), r) };
     // SAFETY: as above; a connection has a log.
     unsafe { (*(*r.connection()).log).action = ptr::null_mut() };
+    // What limits of the endpoint's location have said is not the request's: its own may be still to come.
+    r.set_limits(context.limits);
     // A panic here must not leave the request parked with nothing to wake it.
     if guard(Err(OutOfMemory), || handler::settle(r, context.record(), outcome, first)).is_err() {
         // SAFETY: the request is live and parked in no queue any more.

@@ -3,7 +3,7 @@
 //! [`Request`] wraps the pointer NGINX passes to a callback. It is valid for the length of that callback; what is kept
 //! longer is kept in a [`super::record::Record`], whose pool cleanup ends it in time.
 
-use std::ffi::c_void;
+use std::ffi::{c_uint, c_void};
 use std::ptr::{self, NonNull};
 
 use ::ngx::ffi as ngx;
@@ -63,6 +63,19 @@ impl Request {
     pub fn has_body(self) -> bool {
         let headers = &self.raw().headers_in;
         headers.content_length_n > 0 || headers.chunked() != 0
+    }
+
+    /// What `limit_req` and `limit_conn` have said of the request, or of a subrequest: NGINX asks each once for them all.
+    pub fn limits(self) -> [c_uint; 2] {
+        [self.raw().limit_req_status(), self.raw().limit_conn_status()]
+    }
+
+    /// Puts back what they have said.
+    pub fn set_limits(self, [req, conn]: [c_uint; 2]) {
+        // SAFETY: the request is live, and nothing else refers to it now.
+        let r = unsafe { &mut *self.as_ptr() };
+        r.set_limit_req_status(req);
+        r.set_limit_conn_status(conn);
     }
 
     /// The client's connection.

@@ -123,7 +123,7 @@ fn too_many_values() {
         if some.iter().any(|suffix| name.strip_prefix("phantom_token_") == Some(suffix)) {
             continue;
         }
-        let line = format!("{name} {value} y z w; # here");
+        let line = format!("{name} {value} v w x y z; # here");
         refused("too many", nginx_with(&line), "# here", &[name, "invalid number of arguments"]);
     }
 }

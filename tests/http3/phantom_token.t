@@ -16,7 +16,7 @@ select STDOUT; $| = 1;
 
 my $jwt = join '.', map { encode_base64url($_) } '{"alg":"ES256"}', '{"sub":"jane","exp":4102444800}', 's' x 64;
 
-my $t = Test::Nginx->new()->has(qw/http http_v3 proxy rewrite cryptx/)->has_daemon('openssl')->plan(11);
+my $t = Test::Nginx->new()->has(qw/http http_v3 proxy rewrite cryptx/)->has_daemon('openssl')->plan(16);
 my $dir = $t->testdir();
 $t->write_file_expand('nginx.conf', <<"EOF");
 
@@ -54,11 +54,21 @@ http {
             internal;
             proxy_pass http://127.0.0.1:8082;
         }
-        location /slow/ {
+        location /slow-url/ {
             phantom_token on;
             phantom_token_introspection_endpoint http://127.0.0.1:%%PORT_8082%%/slow;
             phantom_token_cache off;
             proxy_pass http://127.0.0.1:8083;
+        }
+        location /slow-uri/ {
+            phantom_token on;
+            phantom_token_introspection_endpoint /introspect-slowly;
+            phantom_token_cache off;
+            proxy_pass http://127.0.0.1:8083;
+        }
+        location = /introspect-slowly {
+            internal;
+            proxy_pass http://127.0.0.1:8082/slow;
         }
     }
 
@@ -105,22 +115,28 @@ for my $way ('url', 'uri') {
         my ($headers, $echo) = get("/$way/", 'opaque');
         is("$headers->{'x-cache'} $echo", "$word /$way/ Bearer $jwt", "$way: $word");
     }
+    # with content, which is announced by no field
+    my ($posted, $echo) = response(request("/$way/", 'opaque', 'POST', 'c' x 5000));
+    is("$posted->{':status'} $echo", "200 /$way/ Bearer $jwt", "$way: content");
+    is((response(request("/$way/", undef, 'POST', 'c' x 5000)))[0]->{':status'}, 401, "$way: content refused");
 }
 
 # One stream is cancelled while it waits, another of the same token is answered all the same.
-get('/slow/', 'first');
-my $cancelled = request('/slow/', 'other');
-my $kept = request('/slow/', 'other');
-$s->reset_stream($cancelled, 0x010c);
-is((response($kept))[0]->{':status'}, 200, 'a stream beside one that was cancelled');
+for my $way ('url', 'uri') {
+    get("/slow-$way/", "first-$way");
+    my $cancelled = request("/slow-$way/", "other-$way");
+    my $kept = request("/slow-$way/", "other-$way");
+    $s->reset_stream($cancelled, 0x010c);
+    is((response($kept))[0]->{':status'}, 200, "$way: a stream beside one that was cancelled");
+}
 
 $t->stop();
 
 sub request {
-    my ($path, $token) = @_;
-    my @headers = ([':method', 'GET'], [':scheme', 'https'], [':path', $path], [':authority', 'localhost']);
+    my ($path, $token, $method, $content) = @_;
+    my @headers = ([':method', $method // 'GET'], [':scheme', 'https'], [':path', $path], [':authority', 'localhost']);
     push @headers, ['authorization', "Bearer $token"] if defined $token;
-    return $s->new_stream({ headers => [map { { name => $_->[0], value => $_->[1] } } @headers] });
+    return $s->new_stream({ body => $content, headers => [map { { name => $_->[0], value => $_->[1] } } @headers] });
 }
 
 sub response {

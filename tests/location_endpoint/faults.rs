@@ -13,7 +13,8 @@ fn each_fault_has_its_status() {
         .var("basic", idp.client_authorization())
         .server(
             "location / { phantom_token on; phantom_token_introspection_endpoint /ask; phantom_token_timeout 2s; \
-             add_header X-Status $phantom_token_status always; proxy_pass @api@; }",
+             add_header X-Status $phantom_token_status always; add_header X-Time $phantom_token_time always; \
+             proxy_pass @api@; }",
         )
         .server(
             "location = /ask { internal; log_subrequest on; proxy_set_header Authorization \"@basic@\"; \
@@ -51,7 +52,15 @@ fn each_fault_has_its_status() {
         assert_eq!((response.status, response.header("X-Status")), (status, Some(word)), "{answer:?}");
         let challenges = response.all("WWW-Authenticate");
         assert_eq!(challenges.len(), usize::from(status == 401), "{answer:?}");
-        assert!(!challenges.iter().any(|challenge| challenge.contains("Basic")));
+        let challenge = "Bearer realm=\"api\", error=\"invalid_token\"";
+        assert!(challenges.iter().all(|value| *value == challenge), "{answer:?}: {challenges:?}");
+        let code = if status == 401 { "unauthorized_request" } else { "server_error" };
+        assert_eq!(
+            (response.header("Content-Type"), &response.json()["code"]),
+            (Some("application/json"), &code.into())
+        );
+        let waited: f64 = response.header("X-Time").expect("a time").parse().expect("seconds");
+        assert!(waited < 10.0 && (status != 504 || waited >= 1.99), "{answer:?}: {waited}");
         if word == "OVERLOADED" {
             let seconds = if format!("{answer:?}").contains("429") { "7" } else { "1" };
             assert_eq!(response.header("Retry-After"), Some(seconds), "{answer:?}");

@@ -245,3 +245,40 @@ fn a_limit_of_the_location() {
     wait_for_in_progress(&nginx, 0);
     nginx.finish();
 }
+
+/// Nor does a limit there stand for one of the request's own, which comes afterwards.
+#[test]
+fn limits_of_the_request_after_those_of_the_location() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = bare(&idp, &api)
+        .workers(1)
+        .var("basic", idp.client_authorization())
+        .http(
+            "limit_req_zone $server_name zone=asked:1m rate=100r/s; limit_req_zone $server_name zone=own:1m rate=1r/m;",
+        )
+        .http("limit_conn_zone $server_name zone=connections:1m;")
+        .server("phantom_token_introspection_endpoint /ask; limit_req_status 429;")
+        .server("add_header X-Limits \"$limit_req_status|$limit_conn_status\" always;")
+        .server(
+            "location = /ask { internal; limit_req zone=asked burst=100 nodelay; limit_conn connections 100; \
+             proxy_set_header Authorization \"@basic@\"; proxy_pass @introspect@; }",
+        )
+        .server("location / { phantom_token on; proxy_pass @api@; }")
+        .server("location /limited { phantom_token on; try_files /.none @limited; }")
+        .server(
+            "location @limited { phantom_token on; limit_req zone=own; limit_conn connections 9; proxy_pass @api@; }",
+        )
+        .allow_log("limiting requests, excess")
+        .start();
+    let get = |path| http::get(nginx.addr(), path, &[("Authorization", &idp.issue().bearer())]);
+    for (path, status, limit) in
+        [("/", 200, ""), ("/limited", 200, "PASSED"), ("/limited", 429, "REJECTED"), ("/", 200, "")]
+    {
+        let response = get(path);
+        let seen = response.header("X-Limits").expect("both");
+        assert_eq!((response.status, seen.split('|').next()), (status, Some(limit)), "{path}: {seen}");
+        assert!(!limit.is_empty() || seen == "|", "{path}: {seen}");
+    }
+    assert_eq!(idp.introspection_count(), 4);
+    nginx.finish();
+}

@@ -13,10 +13,14 @@ fn its_own_headers_and_body() {
     idp.answer_all(Answer::jwt(&token.jwt));
     let nginx = bare(&idp, &api)
         .var("basic", idp.client_authorization())
-        .server(&format!("location / {{ {ON} phantom_token_accept \"a/b;q=1\"; proxy_pass @api@; }}"))
+        // what has been read of the client's request before must not be taken for the location's
+        .server(&format!(
+            "location / {{ set $early \"$http_cookie|$content_length|$content_type|$http_accept\"; {ON} \
+             phantom_token_accept \"a/b;q=1\"; proxy_pass @api@; }}"
+        ))
         .server(
             "location = /ask { internal; proxy_set_header Authorization \"@basic@\"; \
-             proxy_set_header X-Seen \"$host|$http_host|$http_cookie|$request_method|$content_length|$request_uri\"; \
+             proxy_set_header X-Seen \"$host|$http_host|$http_cookie|$request_method|$content_length|$content_type|$http_accept|$request_uri\"; \
              proxy_pass @introspect@; }",
         )
         .start();
@@ -42,7 +46,8 @@ fn its_own_headers_and_body() {
     seen.retain(|(name, _)| *name != "connection");
     seen.sort_unstable();
     let host = idp.addr().to_string();
-    let variables = format!("api.example|api.example:8080||PATCH|{length}|/a?b=c");
+    let variables =
+        format!("api.example|api.example:8080||PATCH|{length}|application/x-www-form-urlencoded|a/b;q=1|/a?b=c");
     let basic = idp.client_authorization();
     assert_eq!(
         seen,
@@ -167,7 +172,11 @@ fn the_limit_on_bodies_is_for_clients() {
         let response = http::request(nginx.addr(), "POST", path, &[("Authorization", &token.bearer())], b"0123456789");
         assert_eq!(Echo::of(&response).bearer(), Some(token.jwt.as_str()), "{path}");
         let asked = idp.introspections();
-        assert_eq!(asked.last().unwrap().header("content-length"), Some(length.to_string().as_str()), "{path}");
+        assert_eq!(
+            asked.last().expect("a question").header("content-length"),
+            Some(length.to_string().as_str()),
+            "{path}"
+        );
     }
     let asked = idp.introspection_count();
     let token = idp.issue();

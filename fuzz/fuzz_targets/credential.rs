@@ -19,7 +19,8 @@ fn naive(value: &[u8]) -> Option<&[u8]> {
     while let Some(rest) = characters.strip_suffix(b"=") {
         characters = rest;
     }
-    let is_character = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    let is_character =
+        |byte: &u8| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
     (!characters.is_empty() && characters.iter().all(is_character) && token.len() <= MAX_TOKEN).then_some(token)
 }
 

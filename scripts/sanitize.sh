@@ -58,7 +58,7 @@ if [ $# -eq 0 ]; then
             *) set -- "$@" --test "$(basename "$(dirname "$name")")" ;;
         esac
     done
-    for name in cache cache_sharing logs recipes stale tls variables; do set -- "$@" --test "$name"; done
+    for name in cache cache_sharing hostile logs recipes stale tls variables; do set -- "$@" --test "$name"; done
     # These measure memory, of which the sanitizer keeps what is freed.
     set -- "$@" -- --skip memory_is_bounded --skip clients_that_leave_leave_nothing_behind
 fi

@@ -9,6 +9,7 @@ use support::gateway::{PROTECT, in_progress, wait_for_in_progress};
 use support::http::{Client, request_bytes};
 use support::idp::random;
 use support::neighbour::{Neighbour, Served};
+use support::nginx::keeps_freed_memory;
 use support::{Answer, Api, Echo, Idp, Nginx, Token, http, wait};
 
 /// What a neighbour may wait at most, on a busy machine: far less than any deadline here.
@@ -83,7 +84,7 @@ fn a_flood_that_is_answered() {
         (nginx.resident_kib(worker), served)
     });
     println!("resident memory in KiB and neighbours, round by round: {rounds:?}");
-    assert!(rounds[2].0 <= rounds[0].0 + 1024, "memory grew: {rounds:?}");
+    assert!(keeps_freed_memory() || rounds[2].0 <= rounds[0].0 + 1024, "memory grew: {rounds:?}");
     assert_still_cached(&nginx, &tokens);
     assert_eq!(idp.introspection_count(), 0);
     nginx.finish();
@@ -118,7 +119,8 @@ fn a_flood_that_is_not_answered() {
     assert!(served.longest < PROMPT, "{served:?}");
     assert_eq!(idp.introspection_count(), 64, "exchanges in flight");
     assert_eq!(in_progress(&nginx), WAITING);
-    assert!(nginx.resident_kib(worker) <= calm + 1024, "{calm} KiB, then {}", nginx.resident_kib(worker));
+    let grown = nginx.resident_kib(worker);
+    assert!(keeps_freed_memory() || grown <= calm + 1024, "{calm} KiB, then {grown}");
     for client in &mut parked {
         assert_eq!(client.read_response().status, 504);
     }

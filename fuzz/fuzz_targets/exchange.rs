@@ -77,7 +77,7 @@ fuzz_target!(|steps: Vec<Step>| {
                     match exchange.lookup(&key(token), now) {
                         Some(Begun::Hit(active)) => {
                             let (until, exp) = model.good.get(&token).copied().expect("a hit without an active answer");
-                            assert!(now.msec < until && now.unix < exp && active.exp.is_none_or(|exp| exp > now.unix));
+                            assert!(now.msec < until && now.unix < exp && active.exp().is_none_or(|exp| exp > now.unix));
                             continue;
                         }
                         Some(Begun::Refused(_)) => continue,
@@ -169,7 +169,7 @@ fuzz_target!(|steps: Vec<Step>| {
         assert_eq!(exchange.pending(), model.flights.len());
         for token in 0..8 {
             if let Some(active) = exchange.stale(&key(token), RESERVE, now) {
-                assert!(model.good.contains_key(&token) && active.exp.is_some_and(|exp| exp > now.unix));
+                assert!(model.good.contains_key(&token) && active.exp().is_some_and(|exp| exp > now.unix));
             }
         }
     }

@@ -9,3 +9,5 @@ mod endpoint;
 mod leaving;
 mod processes;
 mod signals;
+mod stages;
+mod upgrade;

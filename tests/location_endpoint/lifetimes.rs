@@ -174,6 +174,33 @@ fn a_termination_while_waiting() {
     nginx.finish();
 }
 
+/// `worker_shutdown_timeout` closes the connections of clients, and with them their subrequests.
+#[test]
+fn a_quit_that_waits_no_longer() {
+    let (idp, api) = (Idp::start(), Api::start());
+    idp.answer_all(Answer::hang());
+    let mut nginx = gateway(&idp, &api)
+        .main("worker_shutdown_timeout 1s;")
+        .server("phantom_token_timeout 60s;")
+        .listen_h2()
+        .start();
+    let mut clients: Vec<_> = (0..3).map(|_| http::Client::connect(nginx.addr())).collect();
+    for client in &mut clients {
+        client.send(&request("/", &idp.issue().bearer()));
+    }
+    let connection = Connection::open(nginx.addr_of("h2"));
+    let stream = connection.start("GET", "/", &[("authorization", &idp.issue().bearer())], b"");
+    idp.wait_for_introspections(4);
+    let elapsed = nginx.quit();
+    assert!(elapsed > Duration::from_millis(900), "not before its time: {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(6), "{elapsed:?}");
+    for client in &mut clients {
+        assert!(client.closes_within(wait::DEADLINE), "without a response");
+    }
+    assert!(stream.try_response().is_err());
+    nginx.finish();
+}
+
 /// Over HTTP/2 the owner is one stream of a connection that goes on.
 #[test]
 fn streams() {

@@ -20,6 +20,7 @@ use super::idp::Secrets;
 use super::ports::Port;
 use super::wait;
 pub use config::{Builder, ConfigTest, config_test, module_path, nginx_binary, nginx_version};
+pub use inspect::{is_running, keeps_freed_memory, workers_of};
 
 /// A running NGINX.
 pub struct Nginx {
@@ -41,7 +42,7 @@ impl Nginx {
 
     fn launch(builder: Builder, dir: PathBuf) -> Nginx {
         let stderr = fs::File::create(dir.join("stderr.log")).expect("create stderr.log");
-        let child = config::command(&dir)
+        let child = config::command(&dir, builder.resolver)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)

@@ -138,6 +138,14 @@ impl RawConnection {
         Some(request)
     }
 
+    /// Reads some bytes that are no request; `None` if the peer closed.
+    pub fn read_some(&mut self) -> Option<Vec<u8>> {
+        use std::io::BufRead;
+        let bytes = self.reader.fill_buf().ok()?.to_vec();
+        self.reader.consume(bytes.len());
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
     /// Sends exactly these bytes; `false` if the peer is gone.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.reader.get_mut().write_all(bytes).is_ok()

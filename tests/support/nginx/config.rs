@@ -18,6 +18,7 @@ pub struct Builder {
     pub(super) ports: Vec<(String, Port)>,
     pub(super) allowed: Vec<String>,
     pub(super) secrets: Vec<Secrets>,
+    pub(super) resolver: bool,
     vars: Vec<(String, String)>,
     files: Vec<(String, Vec<u8>)>,
     module: bool,
@@ -30,6 +31,9 @@ pub struct Builder {
     listen: String,
     server: String,
 }
+
+/// A file of [`Builder::resolv_conf`].
+const RESOLV_CONF: &str = "resolv.conf";
 
 /// What `nginx -t` said.
 #[derive(Debug, Clone)]
@@ -95,6 +99,7 @@ impl Builder {
             ports: vec![("port".to_owned(), port)],
             allowed: Vec::new(),
             secrets: Vec::new(),
+            resolver: false,
             vars: Vec::new(),
             files: Vec::new(),
             module: true,
@@ -244,6 +249,12 @@ impl Builder {
         self
     }
 
+    /// Has NGINX's processes see this text in place of `/etc/resolv.conf`. Needs root: they get a mount namespace of their own.
+    pub fn resolv_conf(mut self, text: &str) -> Builder {
+        self.resolver = true;
+        self.file(RESOLV_CONF, text)
+    }
+
     /// Mode of nginx.conf; 0600 unless said.
     pub fn mode(mut self, mode: u32) -> Builder {
         self.mode = mode;
@@ -274,7 +285,7 @@ impl Builder {
     pub fn test(self) -> ConfigTest {
         let dir = new_directory();
         let config = self.write(&dir);
-        let output = command(&dir).arg("-t").output();
+        let output = command(&dir, self.resolver).arg("-t").output();
         let output = output.unwrap_or_else(|e| panic!("run {}: {e}", nginx_binary()));
         let _ = fs::remove_dir_all(&dir);
         ConfigTest { ok: output.status.success(), stderr: String::from_utf8_lossy(&output.stderr).into_owned(), config }
@@ -284,7 +295,8 @@ impl Builder {
         for (name, content) in &self.files {
             let path = dir.join(name);
             fs::write(&path, content).expect("write a file of the test");
-            let mode = fs::Permissions::from_mode(0o600);
+            // workers read that one themselves
+            let mode = fs::Permissions::from_mode(if name == RESOLV_CONF { 0o644 } else { 0o600 });
             fs::set_permissions(&path, mode).expect("set its mode");
         }
         let mut config = self.whole.clone().unwrap_or_else(|| self.text(dir));
@@ -328,9 +340,24 @@ impl Builder {
     }
 }
 
-pub(super) fn command(dir: &Path) -> Command {
+pub(super) fn command(dir: &Path, resolver: bool) -> Command {
     use std::os::unix::process::CommandExt;
-    let mut command = Command::new(nginx_binary());
+    let mut command = if resolver {
+        // every step is an exec: the process is NGINX's in the end
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"",
+        ]);
+        command.arg(dir.join(RESOLV_CONF)).arg(nginx_binary());
+        command
+    } else {
+        Command::new(nginx_binary())
+    };
     command.arg("-p").arg(dir).arg("-c").arg(dir.join("nginx.conf"));
     command.arg("-e").arg(dir.join("error.log"));
     // a Ctrl-C at the terminal is for us, who then stop NGINX

@@ -69,8 +69,13 @@ impl Nginx {
     }
 }
 
+/// Whether memory that is freed stays resident, as with AddressSanitizer (`scripts/sanitize.sh`): it says nothing then.
+pub fn keeps_freed_memory() -> bool {
+    std::env::var_os("ASAN_OPTIONS").is_some()
+}
+
 /// Workers of a master, without those that are shutting down.
-pub(super) fn workers_of(master: u32) -> Vec<u32> {
+pub fn workers_of(master: u32) -> Vec<u32> {
     children_of(master, |title| title.starts_with("nginx: worker process") && !title.contains("shutting down"))
 }
 
@@ -86,7 +91,7 @@ fn children_of(master: u32, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
 }
 
 /// Whether a process is there and no zombie.
-pub(super) fn is_running(pid: u32) -> bool {
+pub fn is_running(pid: u32) -> bool {
     stat_fields(pid).is_some_and(|fields| fields[0] != "Z")
 }
 

@@ -76,7 +76,8 @@ class Bench:
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION",
-                        help="which to run (all): " + ", ".join(section.NAME for section in SECTIONS))
+                        help="which to run (all): " + ", ".join(section.NAME for section in SECTIONS)
+                        + "; report runs none and writes what there is")
     parser.add_argument("--quick", action="store_true", help="short rounds, small sizes: to see whether it works")
     parser.add_argument("--rounds", type=int, help="rounds of each comparison (5)")
     parser.add_argument("--seconds", type=int, help="length of one measurement (3)")
@@ -86,7 +87,7 @@ def arguments():
     parser.add_argument("--publish", action="store_true",
                         help="write docs/benchmarks.md, its plots and the table of README.md from all results there are")
     options = parser.parse_args()
-    names = [section.NAME for section in SECTIONS]
+    names = [section.NAME for section in SECTIONS] + ["report"]
     for name in options.sections:
         if name not in names:
             parser.error(f"no section {name}; there are {', '.join(names)}")
@@ -133,7 +134,7 @@ def main():
             print(report.section(section, results[section.NAME]), flush=True)
     finally:
         bench.close()
-    report.write(ROOT, os.path.dirname(RESULTS), results)
+    report.write(os.path.dirname(RESULTS), results)
     if options.publish:
         report.publish(ROOT, results)
     sys.exit(1 if failed else 0)

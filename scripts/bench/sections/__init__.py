@@ -4,6 +4,6 @@ Each module has NAME and TITLE, `run(bench)`, which measures and returns what js
 (work, figure, goal) for the summary, `details(data)`, Markdown, and, if it has any, `plots(data)`: name → function of a
 matplotlib figure."""
 
-from . import counts, curve, herd, hit, memory, miss, slow
+from . import core, counts, curve, herd, hit, memory, miss, reload, scale, slow
 
-SECTIONS = [hit, counts, curve, miss, slow, herd, memory]
+SECTIONS = [hit, counts, curve, miss, slow, herd, memory, reload, scale, core]

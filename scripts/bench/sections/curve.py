@@ -4,7 +4,7 @@ from common import differences, spread
 from configurations import known
 from counting import instructions, per_request, starter
 from load import burst, fill, interleaved
-from table import number, table
+from table import digits, number, table
 
 NAME = "curve"
 TITLE = "cost of a hit against the number of cached tokens"
@@ -41,12 +41,12 @@ def run(bench):
 
 def goals(data):
     first, last = data["rows"][0], data["rows"][-1]
-    return [(f"hit with {last['tokens']:,} cached tokens beyond a hit with 1, CPU".replace(",", "\u202f"),
+    return [(f"hit among {digits(last['tokens'], 0)} cached tokens instead of 1: CPU per request more",
              f"{last['beyond']['median'] - first['beyond']['median']:+.1f} µs".replace("-", "−"), "flat within cache misses")]
 
 
 def details(data):
-    rows = [(f"{row['tokens']:,}".replace(",", "\u202f"), number(row["beyond"], 2), number(row["cpu"], 1),
+    rows = [(digits(row["tokens"], 0), number(row["beyond"], 2), number(row["cpu"], 1),
              number(row.get("instructions"), 0), number(row.get("own"), 0)) for row in data["rows"]]
     return table(("tokens in the cache", "CPU µs beyond the constant header", "CPU µs/request", "instructions",
                   "in the module's code"), rows) + f"\nJWT of {data['jwt']} bytes; tokens drawn at random.\n"

@@ -17,8 +17,11 @@ def stacks(pid):
     for tid in os.listdir(f"/proc/{pid}/task"):
         if int(tid) == pid:
             continue
-        with open(f"/proc/{pid}/task/{tid}/syscall") as file:
-            words = file.read().split()
+        try:
+            with open(f"/proc/{pid}/task/{tid}/syscall") as file:
+                words = file.read().split()
+        except PermissionError:
+            continue
         if len(words) < 3:
             # it runs: no stack pointer to be had
             continue

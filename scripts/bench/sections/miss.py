@@ -69,6 +69,22 @@ def goals(data):
     ]
 
 
+def plots(data):
+    def cost(figure):
+        axes = figure.subplots()
+        rows = [row for row in data["rows"] if row["key"] != "header"]
+        names = [row["label"].replace("`", "") for row in rows]
+        loop, others = ([row[name]["median"] for row in rows] for name in ("worker", "thread"))
+        axes.barh(names, loop, label="event loop")
+        axes.barh(names, others, left=loop, label="other threads")
+        axes.invert_yaxis()
+        axes.set_xlabel("CPU of the worker per request, µs")
+        axes.set_title("Every request with a new token")
+        axes.legend(loc="lower right")
+
+    return {"miss": cost}
+
+
 def details(data):
     rows = [(row["label"], number(row["to_plain"], 2), number(row["rps"], 0), number(row["cpu"], 1),
              number(row["worker"], 1), number(row["thread"], 1), number(row["p50"], 0), number(row["cpu_1"], 1))

@@ -83,7 +83,8 @@ def arguments():
     parser.add_argument("--seconds", type=int, help="length of one measurement (3)")
     parser.add_argument("--with", dest="given", nargs=3, action="append", default=[], metavar=("LABEL", "MODULES", "FILE"),
                         help="another configuration: label, module files with commas between (may be empty), and a file "
-                        "for http { }, with the placeholders of scripts/bench/configurations.py")
+                        "for http { }, with the placeholders of scripts/bench/configurations.py, or the word module: another build "
+                        "of this module, to be compared with")
     parser.add_argument("--publish", action="store_true",
                         help="write docs/benchmarks.md, its plots and the table of README.md from all results there are")
     options = parser.parse_args()
@@ -109,6 +110,8 @@ def commit():
 def main():
     options = arguments()
     results = load()
+    # what was built; later commits are not what is measured
+    measured = commit()
     bench = Bench(options)
     failed = False
     try:
@@ -125,7 +128,7 @@ def main():
                 bench.stop()
                 bench._api = None
                 continue
-            results[section.NAME] = {"date": began.strftime("%Y-%m-%d"), "commit": commit(), "quick": options.quick,
+            results[section.NAME] = {"date": began.strftime("%Y-%m-%d"), "commit": measured, "quick": options.quick,
                                      "rounds": bench.rounds, "seconds": bench.seconds, "data": data}
             bench.stop({bench._api} if bench._api else ())
             os.makedirs(os.path.dirname(RESULTS), exist_ok=True)

@@ -2,7 +2,8 @@
 
 Placeholders: @introspect@ and @introspect_header@, the URLs of the authorization server that answers with the JWT as content, or in
 X-JWT; @introspect_path@ and @introspect_header_path@, the same without scheme and address, to go behind http://authorization_server,
-an upstream with keepalive, as is http://api; @jwt@; @dir@, a directory for files; @port@, where to listen."""
+an upstream with keepalive, as is http://api; @jwt@; @dir@, a directory for files; @port@, where to listen. A configuration that exchanges tokens has to send `Authorization: Bearer @jwt@` to http://api, and to keep
+answers for an hour at least."""
 
 import os
 from dataclasses import dataclass, field
@@ -148,8 +149,12 @@ def known(bench):
     ]
     if njs := bench.njs():
         found.append(Configuration("njs", "njs + `proxy_cache`", NJS, [njs], {"gate.js": NJS_SCRIPT}))
-    for label, module, path in bench.given:
-        with open(path) as file:
-            found.append(Configuration("given-" + "".join(c if c.isalnum() else "-" for c in label), label, file.read(),
-                                       [os.path.abspath(part) for part in module.split(",") if part]))
+    for label, modules, path in bench.given:
+        if path == "module":
+            text = MODULE
+        else:
+            with open(path) as file:
+                text = file.read()
+        key = "given-" + "".join(c if c.isalnum() else "-" for c in label)
+        found.append(Configuration(key, label, text, [os.path.abspath(part) for part in modules.split(",") if part]))
     return found

@@ -16,7 +16,7 @@ WHAT = {
     "credential": "`Authorization` with a token of 64 bytes read",
     "key": "key of the token",
     "cache_get/": "look-up among {} tokens, in random order",
-    "cache_insert_evicting": "insertion that evicts another",
+    "cache_insert_evicting": "insertion of a JWT of 1 KiB that evicts another",
     "request_form": "content of the introspection request",
     "interpret/jwt_": "answer that is a JWT of {} bytes",
     "interpret/json_": "answer as JSON with a JWT of {} bytes",

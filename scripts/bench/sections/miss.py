@@ -23,22 +23,19 @@ def run(bench):
         result["connections"] = after["opened"] - before["opened"]
         return result
 
-    def alone(_, gateway, __):
-        return burst(gateway, "new", seed=bench.next_seed(), connections=1, seconds=bench.seconds)
-
     for key, gateway in gateways.items():
         # connections are opened, memory has grown
         burst(gateway, "new", seed=bench.next_seed(), seconds=1)
     at_64 = interleaved(bench, gateways, busy)
     direct = []
 
-    def alone_and_direct(key, gateway, round_):
+    def alone(key, gateway, _):
         if key == "plain":
             direct.append(wrk(server.port, "new", seed=bench.next_seed(), path="/introspect", connections=1,
                               seconds=bench.seconds)["p50"])
-        return alone(key, gateway, round_)
+        return burst(gateway, "new", seed=bench.next_seed(), connections=1, seconds=bench.seconds)
 
-    at_1 = interleaved(bench, gateways, alone_and_direct)
+    at_1 = interleaved(bench, gateways, alone)
     for c in found:
         if c.key in ("plain", "header"):
             continue
@@ -87,9 +84,10 @@ def plots(data):
 
 def details(data):
     rows = [(row["label"], number(row["to_plain"], 2), number(row["rps"], 0), number(row["cpu"], 1),
-             number(row["worker"], 1), number(row["thread"], 1), number(row["p50"], 0), number(row["cpu_1"], 1))
+             number(row["worker"], 1), number(row["thread"], 1), number(row["p50"], 0), number(row["cpu_1"], 1),
+             number(row["connections"], 0))
             for row in data["rows"]]
     text = table(("", "throughput to plain", "requests/s", "CPU µs/request", "event loop", "other threads",
-                  "1 connection: p50 µs", "1 connection: CPU µs"), rows)
+                  "1 connection: p50 µs", "1 connection: CPU µs", "connections opened in a round"), rows)
     return text + (f"\nJWT of {data['jwt']} bytes, 64 connections, the gateway on one core. The server alone answers in "
                    f"{number(data['server_p50'], 0, 'µs')} (p50, one connection).\n")

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 import report
-from common import BenchError, jwt_of, say
+from common import BenchError, busy, jwt_of, say
 from sections import SECTIONS
 from servers import Api, Immediate, Slow
 
@@ -119,6 +119,8 @@ def main():
             if options.sections and section.NAME not in options.sections:
                 continue
             say(f"# {section.NAME}: {section.TITLE}")
+            # nothing of the bench's own does anything now
+            others = busy()
             began = datetime.datetime.now(datetime.timezone.utc)
             try:
                 data = section.run(bench)
@@ -129,7 +131,7 @@ def main():
                 bench._api = None
                 continue
             results[section.NAME] = {"date": began.strftime("%Y-%m-%d"), "commit": measured, "quick": options.quick,
-                                     "rounds": bench.rounds, "seconds": bench.seconds, "data": data}
+                                     "rounds": bench.rounds, "seconds": bench.seconds, "busy": round(others, 2), "data": data}
             bench.stop({bench._api} if bench._api else ())
             os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
             with open(RESULTS, "w") as file:

@@ -5,6 +5,7 @@ import json
 import os
 import statistics
 import sys
+import time
 
 
 class BenchError(Exception):
@@ -75,6 +76,19 @@ def memory_of(pid, field):
             if line.startswith(field + ":"):
                 return int(line.split()[1]) * 1024
     raise BenchError(f"no {field} of process {pid}")
+
+
+def busy(seconds=1.0):
+    """The share of the processors' time that is spent, whoever spends it."""
+    def spent():
+        with open("/proc/stat") as file:
+            times = [int(value) for value in file.readline().split()[1:9]]
+        return sum(times) - times[3] - times[4], sum(times)
+
+    first = spent()
+    time.sleep(seconds)
+    last = spent()
+    return (last[0] - first[0]) / max(1, last[1] - first[1])
 
 
 def children_of(pid):

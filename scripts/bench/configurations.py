@@ -143,7 +143,7 @@ def known(bench):
     """What can be compared here, in the order of the tables."""
     found = [
         Configuration("plain", "plain `proxy_pass`", PLAIN, exchanges=False),
-        Configuration("header", "the same with a constant header of the JWT's size", HEADER),
+        Configuration("header", "`proxy_pass`, constant header of the JWT's size", HEADER),
         Configuration("module", "this module", MODULE, [bench.module]),
         Configuration("auth_request", "`auth_request` + `proxy_cache`", AUTH_REQUEST),
     ]

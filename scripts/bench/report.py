@@ -11,6 +11,9 @@ from table import table
 
 BEGIN, END = "<!-- written by scripts/bench.sh -->", "<!-- end of what scripts/bench.sh writes -->"
 
+# More than this share of the machine in use by others, and times mean little.
+QUIET = 0.1
+
 
 def output_of(*command):
     try:
@@ -38,6 +41,8 @@ def machine():
 
 def origin(result):
     quick = ", quick mode: for orientation only" if result["quick"] else ""
+    if result["busy"] > QUIET:
+        quick += f"; **the machine was {result['busy']:.0%} busy with other things before it began: times are for orientation only**"
     return (f"{result['date']}, commit {result['commit']}, {result['rounds']} rounds, {result['seconds']} s for a measurement"
             f"{quick}")
 
@@ -131,4 +136,8 @@ def publish(root, results):
     block = summary(results) + "\n" + "".join(f"- {line}\n" for line in machine())
     block += f"- measured on {' to '.join(sorted({dates[0], dates[-1]}))}" + (
         ", in quick mode: for orientation only\n" if quick else "\n")
+    busiest = max(result["busy"] for result in results.values())
+    if busiest > QUIET:
+        block += f"- the machine was up to {busiest:.0%} busy with other things: times and throughputs are for orientation only, counts are not " \
+                 "affected\n"
     write_file(path, f"{before}{BEGIN}\n\n{block}\n{END}{after}")

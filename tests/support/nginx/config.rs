@@ -222,7 +222,10 @@ impl Builder {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("nginx-conf").join(name);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let text = text
-            .replace("load_module modules/ngx_http_phantom_token_module.so;", &format!("{}\ndaemon off;", load_module()))
+            .replace(
+                "load_module modules/ngx_http_phantom_token_module.so;",
+                &format!("{}\ndaemon off;", load_module()),
+            )
             .replace("worker_processes auto;", "worker_processes 1;")
             .replace("error.log warn;", "error.log info;")
             .replace("listen 8080;", "listen 127.0.0.1:@port@;")

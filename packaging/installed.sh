@@ -29,7 +29,10 @@ expect_refusal() {
 apt-get -qq update
 install_package
 [ -e "$link" ] || fail "the module is not enabled"
-zcat /usr/share/man/man5/phantom_token.5.gz | grep -q phantom_token_stale_if_error || fail "the manual page lacks a directive"
+manual=$(zcat /usr/share/man/man5/phantom_token.5.gz | tr -d '\\')
+for directive in $(sed -n 's/^### \(phantom_token[a-z_]*\)$/\1/p' "$(dirname "$0")/../README.md"); do
+    grep -qx ".SS $directive" <<<"$manual" || fail "the manual page lacks $directive"
+done
 
 # NGINX's own files, but for the site: nothing but this shall listen here.
 rm "$site"
@@ -46,11 +49,26 @@ END
 nginx -t
 nginx
 trap 'nginx -s quit' EXIT
+master=$(cat /run/nginx.pid)
+workers() { cat "/proc/$master/task/$master/children"; }
+reload() { # returns when all workers are new ones
+    local old
+    old=$(workers)
+    nginx -s reload
+    for _ in $(seq 600); do
+        # shellcheck disable=SC2046 # words
+        [ -z "$(comm -12 <(printf '%s\n' $old | sort) <(printf '%s\n' $(workers) | sort))" ] && return
+        sleep 0.1
+    done
+    fail "the old workers stay: $old"
+}
 expect_refusal "after the start"
-before=$(cat /run/nginx.pid)
-nginx -s reload
+reload
 expect_refusal "after a reload"
-[ "$(cat /run/nginx.pid)" = "$before" ] || fail "another master after the reload"
+# An upgrade replaces the file that is loaded.
+apt-get -qq install --yes --reinstall "$deb" >/dev/null </dev/null
+reload
+expect_refusal "after an upgrade"
 
 apt-get -qq remove --yes "$name" >/dev/null
 [ ! -e "$link" ] || fail "still enabled after removal"

@@ -32,6 +32,8 @@ if [ ! -e "$root/.complete" ]; then
     [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
     timeout 1200 debootstrap --variant=minbase "$suite" "$root" "$mirror" "$script" >&2
     [ -z "$security" ] || echo "deb $security $suite-security main" >"$root/etc/apt/sources.list.d/security.list"
+    # a root that is lost with the machine's power is made again
+    echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     # how this machine reaches the network: proxies, and the certificates of one that intercepts TLS
     apt-config dump | grep -E '^Acquire::(https?|Check-)' >"$root/etc/apt/apt.conf.d/90host" || true
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"

@@ -47,7 +47,7 @@ mod module {
     /// The version and the signature that NGINX compares at `load_module` do not prove that the structures have the same layout:
     /// Debian patches `ngx_connection_t`, and a module built with upstream's headers loads into Debian's binary without a word.
     fn refuse_other_headers() -> Result<()> {
-        for name in [CHECK, BINARY] {
+        for name in [CHECK, BINARY, "NGINX_SOURCE_DIR"] {
             println!("cargo::rerun-if-env-changed={name}");
         }
         if env::var(CHECK).is_ok_and(|value| value == "off") {
@@ -89,7 +89,9 @@ mod module {
                 )
                 .into());
             }
-            let source = Path::new(&build_dir).parent().unwrap_or(Path::new("/")).join("src");
+            // as nginx-sys finds it
+            let parent = || Path::new(&build_dir).parent().unwrap_or(Path::new("/")).to_owned();
+            let source = env::var_os("NGINX_SOURCE_DIR").map_or_else(parent, PathBuf::from).join("src");
             if let Some(header) = first_difference(Path::new(DEBIAN_HEADERS), &source)? {
                 return Err(format!(
                     "{} comes from Debian's package {package}, but {build_dir} is not configured from its headers ({DEBIAN_HEADERS}): \

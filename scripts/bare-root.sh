@@ -13,8 +13,10 @@ if [ $# -lt 3 ]; then
     exit 2
 fi
 readonly suite=$1
-# where this machine gets Debian from, security updates apart
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' | grep -v security | head -n 1)
+# where this machine gets Debian from
+mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian')
+mirror=$(grep -v security <<<"$mirrors" | head -n 1)
+security=$(grep security <<<"$mirrors" | head -n 1 || true)
 root=$(realpath -m "$2")
 shift 2
 cd "$(dirname "$0")/.."
@@ -29,6 +31,9 @@ if [ ! -e "$root/.complete" ]; then
     script=/usr/share/debootstrap/scripts/$suite
     [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
     timeout 1200 debootstrap --variant=minbase "$suite" "$root" "$mirror" "$script" >&2
+    [ -z "$security" ] || echo "deb $security $suite-security main" >"$root/etc/apt/sources.list.d/security.list"
+    # a root that is lost with the machine's power is made again
+    echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     # how this machine reaches the network: proxies, and the certificates of one that intercepts TLS
     apt-config dump | grep -E '^Acquire::(https?|Check-)' >"$root/etc/apt/apt.conf.d/90host" || true
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"

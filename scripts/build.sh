@@ -28,6 +28,8 @@ if [ -z "${NGINX_BUILD_DIR-}" ]; then
     export NGINX_BUILD_DIR=$headers/objs
 fi
 
+# No path of this machine gets into the file: built elsewhere, it is the same.
+export RUSTFLAGS="${RUSTFLAGS-} --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo --remap-path-prefix=$PWD/target=target"
 # always ./target, whatever CARGO_TARGET_DIR says: the path below is the one the README names
 cargo build --release --locked --lib --target-dir target >&2
 echo "$PWD/target/release/libngx_http_phantom_token_module.so"

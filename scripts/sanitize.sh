@@ -3,7 +3,7 @@
 # (NGX_DEBUG_PALLOC): who uses memory of a request that is gone, or frees it twice, ends the worker with a report, and the test fails.
 #
 # usage: scripts/sanitize.sh [SOURCE] [-- ARGUMENT ...]
-#   SOURCE     a source tree of NGINX; without it that of Debian's package, by "apt-get source", which needs a deb-src line
+#   SOURCE     a source tree of NGINX; without it that of Debian's package
 #   ARGUMENT   for cargo test, as "--test lifecycle"; without any, all tests that start NGINX
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,11 +17,7 @@ source=
 
 scripts/setup.sh --tests
 if [ -z "$source" ]; then
-    (cd "$work" && apt-get -qq source nginx >/dev/null) || {
-        echo "no source of NGINX: add a deb-src line to apt's sources, or name a tree" >&2
-        exit 2
-    }
-    source=$(find "$work" -mindepth 1 -maxdepth 1 -type d -name 'nginx-[0-9]*' | sort | tail -n 1)
+    source=$(scripts/nginx-source.sh "$work/source" | tail -n 1)
 fi
 
 tree=$work/tree

@@ -16,6 +16,8 @@ use ring::rsa;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
 };
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
 use crate::settings::{ClientKey, SigningAlgorithm};
@@ -93,13 +95,15 @@ fn algorithm(algorithm: SigningAlgorithm) -> Algorithm {
     }
 }
 
+/// The file's private key; `signer` finds out whether it is one for the algorithm.
 fn encoding_key(pem: &[u8], algorithm: Algorithm) -> Result<EncodingKey, String> {
-    match algorithm {
-        Algorithm::ES256 => EncodingKey::from_ec_pem(pem),
-        Algorithm::EdDSA => EncodingKey::from_ed_pem(pem),
-        _ => EncodingKey::from_rsa_pem(pem),
-    }
-    .map_err(|error| error.to_string())
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
+    let der = key.secret_der();
+    Ok(match algorithm {
+        Algorithm::ES256 => EncodingKey::from_ec_der(der),
+        Algorithm::EdDSA => EncodingKey::from_ed_der(der),
+        _ => EncodingKey::from_rsa_der(der),
+    })
 }
 
 /// The signatures are ring's, as those of TLS are.
@@ -122,7 +126,8 @@ fn signer(algorithm: &Algorithm, key: &EncodingKey) -> jsonwebtoken::errors::Res
             KeyPair::Ed25519(pair.map_err(|_| ErrorKind::InvalidKeyFormat)?)
         }
         Algorithm::RS256 | Algorithm::PS256 => {
-            let pair = rsa::KeyPair::from_der(der);
+            // PKCS #8, or PKCS #1, which OpenSSL before 3.0 writes
+            let pair = rsa::KeyPair::from_pkcs8(der).or_else(|_| rsa::KeyPair::from_der(der));
             KeyPair::Rsa(Box::new(pair.map_err(|error| ErrorKind::InvalidRsaKey(error.to_string()))?))
         }
         _ => return Err(ErrorKind::InvalidAlgorithm.into()),

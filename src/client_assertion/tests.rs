@@ -21,8 +21,8 @@ fn pem(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, Vec<u8>) {
 }
 
 fn rsa_public() -> Vec<u8> {
-    let key = EncodingKey::from_rsa_pem(RSA.as_bytes()).unwrap();
-    rsa::KeyPair::from_der(key.inner()).unwrap().public_key().as_ref().to_vec()
+    let key = PrivateKeyDer::from_pem_slice(RSA.as_bytes()).unwrap();
+    rsa::KeyPair::from_pkcs8(key.secret_der()).unwrap().public_key().as_ref().to_vec()
 }
 
 fn assertion(pem: &str, algorithm: SigningAlgorithm, kid: Option<&str>, now: u64) -> String {

@@ -17,6 +17,8 @@ mod files;
 mod filters;
 mod handler;
 mod header_list;
+#[cfg(feature = "loadable")]
+pub mod loadable;
 mod log;
 pub mod module;
 mod pending;

@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use super::idp::Secrets;
 use super::ports::Port;
 use super::wait;
-pub use config::{Builder, ConfigTest, config_test, module_path, nginx_binary, nginx_version};
+pub use config::{Builder, ConfigTest, config_test, nginx_binary, nginx_version};
 pub use inspect::{is_running, keeps_freed_memory, workers_of};
 
 /// A running NGINX.

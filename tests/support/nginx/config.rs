@@ -227,7 +227,10 @@ impl Builder {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("nginx-conf").join(name);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let text = text
-            .replace("modules/ngx_http_phantom_token_module.so;", &format!("{};\ndaemon off;", module_path().display()))
+            .replace(
+                "load_module modules/ngx_http_phantom_token_module.so;",
+                &format!("{}\ndaemon off;", load_module()),
+            )
             .replace("worker_processes auto;", "worker_processes 1;")
             .replace("error.log warn;", "error.log info;")
             .replace("listen 8080;", "listen 127.0.0.1:@port@;")
@@ -317,10 +320,7 @@ impl Builder {
 
     fn text(&self, dir: &Path) -> String {
         let dir = dir.display();
-        let load = match self.module {
-            true => format!("load_module {};", module_path().display()),
-            false => String::new(),
-        };
+        let load = if self.module { load_module() } else { String::new() };
         let master = if self.single_process { "off" } else { "on" };
         let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("    {kind}_temp_path {dir}/{kind};\n"))
@@ -385,14 +385,16 @@ pub fn nginx_version() -> (u32, u32, u32) {
     (next(), next(), next())
 }
 
-/// `$PHANTOM_TOKEN_MODULE`, or where `cargo build --release` puts it.
-/// `$PHANTOM_TOKEN_MODULE`, or where `scripts/build.sh` puts the module.
-pub fn module_path() -> PathBuf {
-    let given = std::env::var_os("PHANTOM_TOKEN_MODULE").map(PathBuf::from);
-    given.unwrap_or_else(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        root.join("target/release/libngx_http_phantom_token_module.so")
-    })
+/// Loads `$PHANTOM_TOKEN_MODULE`, or what `scripts/build.sh` has built; nothing if that is `static`: NGINX has it in its binary.
+fn load_module() -> String {
+    match std::env::var("PHANTOM_TOKEN_MODULE") {
+        Ok(given) if given == "static" => String::new(),
+        Ok(given) => format!("load_module {given};"),
+        Err(_) => {
+            let root = env!("CARGO_MANIFEST_DIR");
+            format!("load_module {root}/target/release/libngx_http_phantom_token_module.so;")
+        }
+    }
 }
 
 /// Workers of a root master run as the distribution's own user where there is one.

@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import shutil
@@ -110,9 +111,11 @@ def commit():
 def main():
     options = arguments()
     results = load()
-    # what was built; later commits are not what is measured
+    # at the start: later commits are not what is measured, and a module named by PHANTOM_TOKEN_MODULE may be of any
     measured = commit()
     bench = Bench(options)
+    with open(bench.module, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()[:12]
     failed = False
     try:
         for section in SECTIONS:
@@ -130,7 +133,7 @@ def main():
                 bench.stop()
                 bench._api = None
                 continue
-            results[section.NAME] = {"date": began.strftime("%Y-%m-%d"), "commit": measured, "quick": options.quick,
+            results[section.NAME] = {"date": began.strftime("%Y-%m-%d"), "commit": measured, "module": digest, "quick": options.quick,
                                      "rounds": bench.rounds, "seconds": bench.seconds, "busy": round(others, 2), "data": data}
             bench.stop({bench._api} if bench._api else ())
             os.makedirs(os.path.dirname(RESULTS), exist_ok=True)

@@ -41,9 +41,11 @@ def machine():
 
 def origin(result):
     quick = ", quick mode: for orientation only" if result["quick"] else ""
-    if result["busy"] > QUIET:
+    if result.get("busy", 0) > QUIET:
         quick += f"; **the machine was {result['busy']:.0%} busy with other things before it began: times are for orientation only**"
-    return (f"{result['date']}, commit {result['commit']}, {result['rounds']} rounds, {result['seconds']} s for a measurement"
+    # by hand, where the rest does not tell what has to be known
+    quick += f"; **{result['note']}**" if "note" in result else ""
+    return (f"{result['date']}, commit {result['commit']}, module {result['module']}, {result['rounds']} rounds, {result['seconds']} s for a measurement"
             f"{quick}")
 
 
@@ -136,7 +138,8 @@ def publish(root, results):
     block = summary(results) + "\n" + "".join(f"- {line}\n" for line in machine())
     block += f"- measured on {' to '.join(sorted({dates[0], dates[-1]}))}" + (
         ", in quick mode: for orientation only\n" if quick else "\n")
-    busiest = max(result["busy"] for result in results.values())
+    block += "".join(f"- {note}\n" for note in sorted({result["note"] for result in results.values() if "note" in result}))
+    busiest = max(result.get("busy", 0) for result in results.values())
     if busiest > QUIET:
         block += f"- the machine was up to {busiest:.0%} busy with other things: times and throughputs are for orientation only, counts are not " \
                  "affected\n"

@@ -143,7 +143,7 @@ impl<C> Exchange<C> {
                 if keep {
                     storing_forbidden = matches!(stated, Stated::Forbidden);
                     if let Some(lifetime) = freshness::lifetime(now.unix, stated, active.exp(), bounds.max_ttl) {
-                        self.cache.insert_active(flight.key, active.clone(), millis(lifetime), now);
+                        self.cache.insert_active(flight.key, active.settled(), millis(lifetime), now);
                     }
                 }
                 Outcome::Forward(active)

@@ -125,6 +125,12 @@ impl Active {
         &self.text[self.members_end as usize..]
     }
 
+    /// A copy with memory of its own, allocated by the thread that calls this: what is to stay does not belong among the
+    /// passing allocations of the thread that read the answer.
+    pub fn settled(&self) -> Self {
+        Self { text: Arc::from(&*self.text), ..*self }
+    }
+
     /// Bytes of what it holds.
     pub fn size(&self) -> usize {
         self.text.len()

@@ -18,28 +18,55 @@ use crate::jwt::Jwt;
 /// The claims that requests will ask for, as far as the configuration tells.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// By their exact names, as JSON.
-    exact: &'static [&'static str],
+    /// What is asked is whether a value is among those of the claim.
+    lists: &'static [List],
     /// By names in lower case, as text.
     texts: Vec<String>,
 }
 
-/// Begins the line of a claim that was picked by its exact name.
-const EXACT: char = '=';
+/// A claim that is a string or an array of strings (RFC 7519 §4.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct List {
+    /// Its exact name.
+    pub name: &'static str,
+    /// A string holds several values, separated by spaces (RFC 7662 §2.2, "scope").
+    pub separated: bool,
+}
+
+impl List {
+    fn values<'a>(&self, claim: &'a Value) -> impl Iterator<Item = &'a str> {
+        let strings = match claim {
+            Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        let separated = self.separated;
+        strings
+            .iter()
+            .filter_map(Value::as_str)
+            .flat_map(move |text| text.split(move |c| separated && c == ' '))
+            // It would be taken for two lines; nothing that is required has one.
+            .filter(|value| !value.contains('\n'))
+    }
+}
+
+/// Begins the line of a value in a list.
+const VALUE: char = '=';
 /// Begins the line of a claim's text.
 const TEXT: char = '$';
 
 impl Wanted {
-    /// Claims with these `exact` names, and the texts of those whose names in lower case are `texts`.
-    pub fn new(exact: &'static [&'static str], texts: Vec<String>) -> Self {
-        Self { exact, texts }
+    /// These `lists`, and the texts of the claims whose names in lower case are `texts`.
+    pub fn new(lists: &'static [List], texts: Vec<String>) -> Self {
+        Self { lists, texts }
     }
 
-    /// Picks them from an answer: a line for each that is there. Neither JSON nor a [`text`] contains a line feed.
+    /// Picks them from an answer: a line for each value and each text, which contain no line feed.
     pub fn pick(&self, claims: &Claims) -> String {
         let mut lines = String::new();
-        for (name, claim) in self.exact.iter().filter_map(|name| Some((name, claims.get(name)?))) {
-            let _ = writeln!(lines, "{EXACT}{name}:{claim}");
+        for (list, claim) in self.lists.iter().filter_map(|list| Some((list, claims.get(list.name)?))) {
+            for value in list.values(claim) {
+                let _ = writeln!(lines, "{VALUE}{}:{value}", list.name);
+            }
         }
         for (name, claim) in self.texts.iter().filter_map(|name| Some((name, claims.get_lowercase(name)?))) {
             let _ = writeln!(lines, "{TEXT}{name}:{}", text(claim));
@@ -53,18 +80,19 @@ impl Wanted {
     }
 }
 
-/// A claim that was picked by its exact name.
-pub fn picked(active: &Active, name: &str) -> Option<Value> {
-    line(active, EXACT, name).and_then(|json| serde_json::from_str(json).ok())
+/// Whether the [`List`] of this name has the value, in an answer that it was picked from.
+pub fn has_value(active: &Active, name: &str, value: &str) -> bool {
+    lines(active, VALUE, name).any(|picked| picked == value)
 }
 
 /// The text of a claim that was picked by its name in lower case.
 pub fn picked_text<'a>(active: &'a Active, name: &str) -> Option<&'a str> {
-    line(active, TEXT, name)
+    lines(active, TEXT, name).next()
 }
 
-fn line<'a>(active: &'a Active, kind: char, name: &str) -> Option<&'a str> {
-    active.claims().lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(name)?.strip_prefix(':'))
+fn lines<'a>(active: &'a Active, kind: char, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines = active.claims().split_terminator('\n');
+    lines.filter_map(move |line| line.strip_prefix(kind)?.strip_prefix(name)?.strip_prefix(':'))
 }
 
 /// The claims of one answer.
@@ -154,23 +182,36 @@ mod tests {
 
     #[test]
     fn picked_claims_are_those_that_reading_everything_finds() {
-        let members = r#"{"aud":["a:b","c\nd"],"Sub":"no","sub":"x\r\n=iss:evil","n":1}"#;
-        let whole = active(members, r#"{"iss":"https://as.example","scope":"r w","userName":"jane","none":null}"#);
+        const LISTS: &[List] = &[List { name: "aud", separated: false }, List { name: "scope", separated: true }];
+        let members =
+            r#"{"aud":["a b:","c\nd=aud:evil",7],"Sub":"no","sub":"x\r\n=aud:evil","n":1,"scope":"r \n=aud:evil w"}"#;
+        let whole = active(members, r#"{"iss":"https://as.example","userName":"jane","none":null}"#);
         let texts = ["sub", "username", "n", "none", "missing", "is"].map(str::to_owned);
-        let wanted = Wanted::new(&["iss", "aud", "scope", "scp"], texts.to_vec());
+        let wanted = Wanted::new(LISTS, texts.to_vec());
         let claims = Claims::of(&whole);
         let kept = Active::keeping(whole.jwt(), None, members, &wanted.pick(&claims));
         assert_eq!((kept.jwt(), kept.members()), (whole.jwt(), members));
-        for name in ["iss", "aud", "scope", "scp"] {
-            assert_eq!(picked(&kept, name).as_ref(), claims.get(name), "{name}");
+        for (name, value, expected) in [
+            ("aud", "a b:", true),
+            ("scope", "r", true),
+            ("scope", "w", true),
+            ("aud", "a", false),
+            ("aud", "evil", false),
+            ("aud", "7", false),
+            ("aud", "", false),
+            ("au", "d:a b:", false),
+            ("scope", "r w", false),
+            ("iss", "https://as.example", false),
+            ("sub", "x", false),
+        ] {
+            assert_eq!(has_value(&kept, name, value), expected, "{name} {value}");
         }
         for name in &texts {
             assert!(wanted.has_text(name));
             assert_eq!(picked_text(&kept, name).map(Cow::Borrowed), claims.get_lowercase(name).map(text), "{name}");
         }
         assert!(!wanted.has_text("iss"));
-        assert_eq!((picked(&kept, "sub"), picked_text(&kept, "iss")), (None, None));
-        assert_eq!(picked(&whole, "iss"), None);
+        assert_eq!((picked_text(&kept, "iss"), has_value(&whole, "aud", "a b:")), (None, false));
     }
 
     #[test]

@@ -4,11 +4,10 @@
 
 #![forbid(unsafe_code)]
 
-use serde_json::Value;
-
 use crate::challenge::Refusal;
+use crate::claims::List;
 
-/// RFC 7662 §2.2, RFC 8693 §4.2: a string of scopes separated by spaces; some servers send an array, or `scp`.
+/// RFC 7662 §2.2, RFC 8693 §4.2: scopes separated by spaces; some servers send an array, or `scp`.
 const SCOPE: [&str; 2] = ["scope", "scp"];
 
 /// What a location asks of a token. The default asks nothing.
@@ -59,13 +58,16 @@ impl Requirements {
     }
 
     /// The claims it looks at.
-    pub const CLAIMS: &[&str] = &["iss", "aud", SCOPE[0], SCOPE[1]];
+    pub const CLAIMS: &[List] = &[
+        List { name: "iss", separated: false },
+        List { name: "aud", separated: false },
+        List { name: SCOPE[0], separated: true },
+        List { name: SCOPE[1], separated: true },
+    ];
 
-    /// Whether a token with these claims will do. A missing claim does not.
-    pub fn check(&self, claim: impl Fn(&str) -> Option<Value>) -> Result<(), Unmet> {
-        let one_of = |name: &str, wanted: &[String]| {
-            wanted.is_empty() || claim(name).is_some_and(|claim| any(&claim, |value| wanted.iter().any(|w| w == value)))
-        };
+    /// Whether a token will do, of which `has` tells whether a claim has a value. A missing claim has none.
+    pub fn check(&self, has: impl Fn(&str, &str) -> bool) -> Result<(), Unmet> {
+        let one_of = |name: &str, wanted: &[String]| wanted.is_empty() || wanted.iter().any(|value| has(name, value));
         // Who is meant comes before what may be done.
         if !one_of("iss", &self.issuers) {
             return Err(Unmet::Issuer);
@@ -73,35 +75,22 @@ impl Requirements {
         if !one_of("aud", &self.audiences) {
             return Err(Unmet::Audience);
         }
-        if self.scopes.is_empty() {
-            return Ok(());
-        }
-        let granted = SCOPE.map(claim);
-        let has = |scope: &String| {
-            granted.iter().flatten().any(|claim| any(claim, |value| value.split(' ').any(|granted| granted == scope)))
-        };
-        if self.scopes.iter().all(has) { Ok(()) } else { Err(Unmet::Scope) }
-    }
-}
-
-/// Whether `test` is true of a string, or of one in an array of them.
-fn any(claim: &Value, test: impl Fn(&str) -> bool) -> bool {
-    match claim {
-        Value::String(text) => test(text),
-        Value::Array(values) => values.iter().filter_map(Value::as_str).any(test),
-        _ => false,
+        let granted = |scope: &String| SCOPE.iter().any(|name| has(name, scope));
+        if self.scopes.iter().all(granted) { Ok(()) } else { Err(Unmet::Scope) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claims::Claims;
+    use crate::claims::{Claims, Wanted, has_value};
     use crate::introspection::Active;
 
     fn check(requirements: &Requirements, members: &str) -> Result<(), Unmet> {
         let claims = Claims::of(&Active::new("a.b.c", None, members));
-        requirements.check(|name| claims.get(name).cloned())
+        let picked = Wanted::new(Requirements::CLAIMS, Vec::new()).pick(&claims);
+        let active = Active::keeping("a.b.c", None, members, &picked);
+        requirements.check(|name, value| has_value(&active, name, value))
     }
 
     fn list(values: &[&str]) -> Vec<String> {

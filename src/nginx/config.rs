@@ -12,6 +12,7 @@ use ::ngx::ffi as ngx;
 use ngx::{ngx_array_t, ngx_flag_t, ngx_http_complex_value_t, ngx_int_t, ngx_msec_t};
 
 use crate::challenge::{Challenge, Parameters};
+use crate::claims::List;
 use crate::client;
 use crate::exchange::{Bounds, Policy};
 use crate::key::{KeyMaker, Seed};
@@ -153,8 +154,8 @@ pub struct MainConf {
     pub(super) sources: HashSet<Source>,
     /// The longest `phantom_token_stale_if_error` of any protected location, milliseconds.
     pub longest_stale: u64,
-    /// Claims that protected locations require something of, by name.
-    pub required_claims: &'static [&'static str],
+    /// Claims that protected locations require something of.
+    pub required_claims: &'static [List],
     profiles: HashMap<Arc<Profile>, Arc<ProfileHandle>>,
     clients: HashMap<Arc<ClientSettings>, Arc<ClientSettings>>,
     /// What has been warned of, and where.

@@ -321,7 +321,7 @@ fn unmet(location: &LocationSettings, active: &Active) -> Option<Unmet> {
     if location.requirements.is_empty() {
         return None;
     }
-    location.requirements.check(|name| claims::picked(active, name)).err()
+    location.requirements.check(|name, value| claims::has_value(active, name, value)).err()
 }
 
 /// Lets the request go on with `authorization`, which has the JWT in the token's place.

@@ -1,8 +1,14 @@
 //! Clients that leave while their token is introspected.
 
-use super::support::gateway::{PROTECT, bare, gateway, in_progress, wait_for_in_progress};
+use nix::sys::signal::Signal;
+
+use super::support::gateway::{
+    PROTECT, bare, for_both_endpoints, gateway, gateway_that, in_progress, wait_for_in_progress,
+};
 use super::support::http::{self, Client, request_bytes};
 use super::support::{Answer, Api, Echo, Gate, Idp, Nginx, Token, wait};
+
+for_both_endpoints![one_that_has_left_before_it_is_parked];
 
 const LEAVERS: usize = 60;
 
@@ -118,6 +124,22 @@ fn a_half_closed_connection_is_a_client_that_left() {
     client.shutdown_write();
     let lines = nginx.wait_for_access_log(1);
     assert!(lines[0].contains("\"GET /half HTTP/1.1\" 499 "), "{lines:?}");
+    nginx.finish();
+}
+
+/// What says so is there together with the request, and no event follows it.
+fn one_that_has_left_before_it_is_parked(protect: &str) {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway_that(protect, &idp, &api).workers(1).server("phantom_token_timeout 60s;").start();
+    idp.answer_all(Answer::hang());
+    let worker = nginx.workers()[0];
+    nginx.signal_to(worker, Signal::SIGSTOP);
+    let client = send(&nginx, "/gone", &idp.issue());
+    client.shutdown_write();
+    nginx.signal_to(worker, Signal::SIGCONT);
+    let lines = nginx.wait_for_access_log(1);
+    assert!(lines[0].contains("\"GET /gone HTTP/1.1\" 499 "), "{lines:?}");
+    wait_for_in_progress(&nginx, 0);
     nginx.finish();
 }
 

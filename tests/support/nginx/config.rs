@@ -413,7 +413,8 @@ fn new_directory() -> PathBuf {
     let dir = std::env::temp_dir().join(name);
     // left by a process of the same id that failed long ago
     let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).expect("create the directory of an nginx");
+    // an NGINX built with upstream's defaults writes to `logs/` before it has read its configuration
+    fs::create_dir_all(dir.join("logs")).expect("create the directory of an nginx");
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(&dir, mode).expect("set its mode");
     dir

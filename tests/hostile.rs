@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::gateway::{PROTECT, in_progress, wait_for_in_progress};
 use support::http::{Client, request_bytes};
+use support::http2::{Connection, Pending};
 use support::idp::random;
 use support::neighbour::{Neighbour, Served};
 use support::nginx::keeps_freed_memory;
@@ -18,6 +19,7 @@ const PROMPT: Duration = Duration::from_millis(700);
 fn gateway(idp: &Idp, api: &Api, directives: &str) -> Nginx {
     support::gateway::bare(idp, api)
         .workers(1)
+        .listen_h2()
         .log_level("error")
         .http("keepalive_requests 1000000; phantom_token_cache_size 256k;")
         .server("access_log off; client_header_timeout 1s; add_header X-Cache $phantom_token_cache_status always;")
@@ -127,6 +129,40 @@ fn a_flood_that_is_not_answered() {
     idp.answer_normally();
     assert_still_cached(&nginx, &tokens);
     assert_eq!(http::get(nginx.addr(), "/", &[("Authorization", &idp.issue().bearer())]).status, 200, "room again");
+    nginx.finish();
+}
+
+/// Streams that are reset as soon as they are sent: none waits, so that no limit of connections or streams holds them back. What is
+/// begun for them is bounded all the same, and ends.
+#[test]
+fn streams_reset_at_once() {
+    let (idp, api) = (Idp::start(), Api::start());
+    let nginx = gateway(&idp, &api, "phantom_token_max_pending 100; phantom_token_timeout 2s;");
+    let (worker, tokens) = (nginx.workers()[0], cached(&idp, &nginx, 50));
+    let rounds = [(); 2].map(|()| {
+        idp.answer_all(Answer::hang());
+        let neighbour = Neighbour::start(nginx.addr(), "/", &tokens[0].bearer());
+        for _ in 0..30 {
+            let connection = Connection::open(nginx.addr_of("h2"));
+            let bearer = || format!("Bearer {}", random(24));
+            let streams: Vec<_> =
+                (0..50).map(|_| connection.start("GET", "/", &[("authorization", &bearer())], b"")).collect();
+            streams.into_iter().for_each(Pending::cancel);
+        }
+        let served = neighbour.stop();
+        assert!(served.longest < PROMPT, "{served:?}");
+        wait_for_in_progress(&nginx, 0);
+        idp.answer_normally();
+        wait::until("room for new tokens", || {
+            let status = http::get(nginx.addr(), "/", &[("Authorization", &idp.issue().bearer())]).status;
+            assert!([200, 503, 504].contains(&status), "{status}");
+            status == 200
+        });
+        (nginx.resident_kib(worker), served)
+    });
+    println!("resident memory in KiB and a neighbour of 1500 streams that were reset, twice: {rounds:?}");
+    assert!(keeps_freed_memory() || rounds[1].0 <= rounds[0].0 + 1024, "memory grew: {rounds:?}");
+    assert_still_cached(&nginx, &tokens);
     nginx.finish();
 }
 

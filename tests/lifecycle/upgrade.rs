@@ -43,8 +43,9 @@ fn an_upgrade_under_load_fails_no_request() {
     nginx.quit();
     nginx.edit_config("daemon off;", "daemon on;");
     let dir = nginx.dir().to_owned();
-    let started = Command::new(nginx_binary()).arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf")).status();
-    assert!(started.expect("start nginx").success());
+    let mut command = Command::new(nginx_binary());
+    command.arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf")).arg("-e").arg(dir.join("error.log"));
+    assert!(command.status().expect("start nginx").success());
     let masters = Masters(&nginx);
     let old = wait::for_value("the master", || masters.named("nginx.pid"));
     wait::until("its workers", || workers_of(old).len() == 2);

@@ -3,7 +3,8 @@
 //! nginx-sys has read the configured source tree (`NGINX_BUILD_DIR`) by now and hands on what it found as `DEP_NGINX_*`. From that:
 //! 1. headers of another NGINX than the installed one are refused;
 //! 2. bindgen reads what nginx-sys leaves out (`src/nginx/bindings.h`) into `$OUT_DIR/bindings.rs`;
-//! 3. the linker is told what a module that runs a thread needs.
+//! 3. the C compiler makes accessors of bit fields (`src/nginx/bit_fields.c`);
+//! 4. the linker is told what a module that runs a thread needs.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -29,7 +30,8 @@ mod module {
     type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
     pub fn build() {
-        if let Err(error) = refuse_other_headers().and_then(|()| generate_bindings()) {
+        if let Err(error) = refuse_other_headers().and_then(|()| generate_bindings()).and_then(|()| compile_accessors())
+        {
             // one line for each, because cargo prints only the first line of an error
             for line in error.to_string().lines() {
                 println!("cargo::error={line}");
@@ -151,15 +153,9 @@ mod module {
     fn generate_bindings() -> Result<()> {
         const HEADER: &str = "src/nginx/bindings.h";
         println!("cargo::rerun-if-changed={HEADER}");
-        let include = dependency("INCLUDE")?;
-        let include = env::split_paths(&include).map(|directory| format!("-I{}", directory.display()));
-        // nginx-sys 0.5.0 writes `cargo:metadata=cflags=…` with one colon, which cargo takes for a key `metadata`
-        let flags = dependency("CFLAGS").or_else(|_| dependency("METADATA"))?;
-        let flags =
-            shlex::split(flags.trim_start_matches("cflags=")).ok_or("cannot split the compiler flags of nginx-sys")?;
         bindgen::Builder::default()
             .header(HEADER)
-            .clang_args(include.chain(flags))
+            .clang_args(compiler_flags()?)
             .rust_target(env::var("CARGO_PKG_RUST_VERSION")?.parse()?)
             .use_core()
             .allowlist_item(format!("{PREFIX}.*"))
@@ -169,6 +165,28 @@ mod module {
             .generate()?
             .write_to_file(Path::new(&env::var("OUT_DIR")?).join("bindings.rs"))?;
         Ok(())
+    }
+
+    fn compile_accessors() -> Result<()> {
+        const SOURCE: &str = "src/nginx/bit_fields.c";
+        println!("cargo::rerun-if-changed={SOURCE}");
+        let mut build = cc::Build::new();
+        for flag in compiler_flags()? {
+            build.flag(flag);
+        }
+        build.file(SOURCE).warnings_into_errors(true).try_compile("phantom_token_bit_fields")?;
+        Ok(())
+    }
+
+    /// With which a compiler finds NGINX's headers and reads them as NGINX was compiled.
+    fn compiler_flags() -> Result<Vec<String>> {
+        let include = dependency("INCLUDE")?;
+        let include = env::split_paths(&include).map(|directory| format!("-I{}", directory.display()));
+        // nginx-sys 0.5.0 writes `cargo:metadata=cflags=…` with one colon, which cargo takes for a key `metadata`
+        let flags = dependency("CFLAGS").or_else(|_| dependency("METADATA"))?;
+        let flags =
+            shlex::split(flags.trim_start_matches("cflags=")).ok_or("cannot split the compiler flags of nginx-sys")?;
+        Ok(include.chain(flags).collect())
     }
 
     const PREFIX: &str = "PHANTOM_TOKEN_";

@@ -4,7 +4,6 @@
 //! and a client that leaves ends it as it ends a request in `limit_req`'s delay. It is resumed by the answer or by the
 //! timer, whichever comes first, and dropped by its pool's cleanup if it ends otherwise.
 
-use std::ffi::c_uint;
 use std::ptr::{self, NonNull};
 
 use ::ngx::ffi as ngx;
@@ -17,7 +16,7 @@ use crate::introspection::{Failure, Phase};
 use super::handler;
 use super::log::guard;
 use super::record::Record;
-use super::request::{OutOfMemory, Request};
+use super::request::{Limits, OutOfMemory, Request};
 use super::subrequest;
 use super::worker_process;
 
@@ -33,7 +32,7 @@ pub struct Context {
     flight: FlightId,
     parked_at: u64,
     /// What limits had said of it until then.
-    limits: [c_uint; 2],
+    limits: Limits,
     deadline: ngx_event_t,
 }
 

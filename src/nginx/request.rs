@@ -3,7 +3,7 @@
 //! [`Request`] wraps the pointer NGINX passes to a callback. It is valid for the length of that callback; what is kept
 //! longer is kept in a [`super::record::Record`], whose pool cleanup ends it in time.
 
-use std::ffi::{c_uint, c_void};
+use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
 use ::ngx::ffi as ngx;
@@ -21,10 +21,18 @@ use super::module::module_index;
 #[derive(Debug, Clone, Copy)]
 pub struct OutOfMemory;
 
+/// What `limit_req` and `limit_conn` have said of a request.
+#[derive(Clone, Copy)]
+pub struct Limits(ngx_uint_t);
+
+unsafe extern "C" {
+    fn phantom_token_limits(r: *const ngx_http_request_t) -> ngx_uint_t;
+    fn phantom_token_set_limits(r: *mut ngx_http_request_t, limits: ngx_uint_t);
+}
+
 /// A live request, on the event loop's thread, for the length of a callback.
 ///
-/// Its bit fields must not be read: since NGINX has `in_port_t port` before them, bindgen (0.72) puts some of them two bits
-/// from where the C compiler does.
+/// Its bit fields are for `bit_fields.c` to read and write, which says why.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Request(NonNull<ngx_http_request_t>);
 
@@ -66,16 +74,15 @@ impl Request {
     }
 
     /// What `limit_req` and `limit_conn` have said of the request, or of a subrequest: NGINX asks each once for them all.
-    pub fn limits(self) -> [c_uint; 2] {
-        [self.raw().limit_req_status(), self.raw().limit_conn_status()]
+    pub fn limits(self) -> Limits {
+        // SAFETY: the request is live.
+        Limits(unsafe { phantom_token_limits(self.as_ptr()) })
     }
 
     /// Puts back what they have said.
-    pub fn set_limits(self, [req, conn]: [c_uint; 2]) {
+    pub fn set_limits(self, limits: Limits) {
         // SAFETY: the request is live, and nothing else refers to it now.
-        let r = unsafe { &mut *self.as_ptr() };
-        r.set_limit_req_status(req);
-        r.set_limit_conn_status(conn);
+        unsafe { phantom_token_set_limits(self.as_ptr(), limits.0) }
     }
 
     /// The client's connection.

@@ -5,8 +5,8 @@
 //! connector that reports to a task-local sees exactly the connections an exchange opened and waited for.
 //!
 //! The pool would also open a connection for every exchange that comes before the first one is there, though one is all
-//! that HTTP/2 needs. So, where HTTP/2 is possible, they are opened one at a time until it is known that the server
-//! speaks HTTP/1.1.
+//! that HTTP/2 needs. So, where HTTP/2 is possible and connections are shared, they are opened one at a time until it is
+//! known that the server speaks HTTP/1.1.
 
 #![forbid(unsafe_code)]
 
@@ -79,27 +79,32 @@ pub(crate) struct Observe(Arc<Turns>);
 /// Whose turn it is to connect.
 #[derive(Debug)]
 struct Turns {
-    /// One, to be had until the server is known to speak HTTP/1.1, and whenever it has spoken HTTP/2.
-    turn: Arc<Semaphore>,
+    /// One; `None` where no exchange can use another's connection.
+    turn: Option<Arc<Semaphore>>,
+    /// Until the server is known to speak HTTP/1.1, and whenever it has spoken HTTP/2.
     one_at_a_time: AtomicBool,
 }
 
 impl Observe {
-    /// Around a connector whose connections may turn out to be HTTP/2, or not.
-    pub(crate) fn new(may_be_http2: bool) -> Self {
-        Self(Arc::new(Turns { turn: Arc::new(Semaphore::new(1)), one_at_a_time: AtomicBool::new(may_be_http2) }))
+    /// Around a connector whose connections may turn out to be HTTP/2, and be shared, or not.
+    pub(crate) fn new(may_be_shared: bool) -> Self {
+        let turn = may_be_shared.then(|| Arc::new(Semaphore::new(1)));
+        Self(Arc::new(Turns { turn, one_at_a_time: AtomicBool::new(true) }))
     }
 }
 
 impl Turns {
     /// Waits for its turn; `Err` if the exchange has found a connection meanwhile.
     async fn wait(&self) -> Result<Option<OwnedSemaphorePermit>, NotNeeded> {
-        let turn = if self.one_at_a_time.load(Ordering::Relaxed) {
-            Some(Arc::clone(&self.turn).acquire_owned().await.map_err(|_| NotNeeded)?)
-        } else {
-            // A connection whose answer has just been read is on its way back to the pool.
-            tokio::task::yield_now().await;
-            None
+        let turn = match &self.turn {
+            Some(turn) if self.one_at_a_time.load(Ordering::Relaxed) => {
+                Some(Arc::clone(turn).acquire_owned().await.map_err(|_| NotNeeded)?)
+            }
+            _ => {
+                // A connection whose answer has just been read is on its way back to the pool.
+                tokio::task::yield_now().await;
+                None
+            }
         };
         if !report(Observed::Connecting) {
             return Err(NotNeeded);

@@ -96,7 +96,7 @@ impl Client {
                 .http2_keep_alive_interval(DEAD_PEER_TIMEOUT)
                 .http2_keep_alive_timeout(DEAD_PEER_TIMEOUT)
                 .tls_backend_preconfigured(tls.clone())
-                .connector_layer(attempt::Observe::new(url.scheme() == "https" && http2));
+                .connector_layer(attempt::Observe::new(url.scheme() == "https" && http2 && idle > 0));
             let builder = if host.is_some() {
                 builder.dns_resolver(RealHost(settings.endpoint.url().host().map(|host| host.to_owned())))
             } else {

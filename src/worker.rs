@@ -153,9 +153,10 @@ where
         let mut limits = Limits::new();
         loop {
             let next = tokio::select! {
+                // However many jobs come, those before them have their limits.
                 biased;
-                next = jobs.recv() => next,
                 () = limits.enforce() => continue,
+                next = jobs.recv() => next,
             };
             let Some((job, ticket)) = next else { break };
             let id = job.id;

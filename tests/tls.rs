@@ -134,10 +134,10 @@ fn files_that_are_no_certificates_are_refused() {
 }
 
 /// 200 distinct tokens at once, from the start or after a first one; gives the server, to count connections.
-fn burst(alpn: &[&str], warm: bool) -> TlsServer {
+fn burst(alpn: &[&str], warm: bool, directives: &str) -> TlsServer {
     let (pki, api) = (Pki::of("localhost"), Api::start());
     let server = TlsServer::start(&pki, alpn);
-    let nginx = start(&api, &server.url("localhost"), &pki.ca, TRUSTED);
+    let nginx = start(&api, &server.url("localhost"), &pki.ca, &format!("{TRUSTED} {directives}"));
     if warm {
         assert_eq!(http::get(nginx.addr(), "/", &[("Authorization", "Bearer first")]).status, 200);
     }
@@ -166,7 +166,7 @@ fn burst(alpn: &[&str], warm: bool) -> TlsServer {
 #[test]
 fn http2_needs_few_connections() {
     for warm in [true, false] {
-        let connections = burst(BOTH, warm).accepted();
+        let connections = burst(BOTH, warm, "").accepted();
         // one for as many exchanges as there may be idle connections, one for the others
         assert!(connections <= 2, "{connections} connections, warm: {warm}");
     }
@@ -175,8 +175,15 @@ fn http2_needs_few_connections() {
 #[test]
 fn http1_opens_no_connection_for_each_exchange() {
     for warm in [true, false] {
-        let connections = burst(HTTP1, warm).accepted();
+        let connections = burst(HTTP1, warm, "").accepted();
         // one for each exchange in flight
         assert!(connections <= 64, "{connections} connections, warm: {warm}");
     }
+}
+
+/// Where no connection is kept for another exchange, none waits for another's.
+#[test]
+fn http2_without_idle_connections() {
+    let server = burst(BOTH, false, "phantom_token_keepalive 0;");
+    assert_eq!(server.accepted(), 200);
 }

@@ -13,10 +13,10 @@ export NGINX_BUILD_DIR
 readonly work=$PWD/target/allocations
 mkdir -p "$work"
 gcc -O1 -fPIC -c tests/allocations/failing.c -o "$work/failing.o"
-flags="-C link-arg=$work/failing.o"
+flags=(-C "link-arg=$work/failing.o")
 for name in ngx_{palloc,pnalloc,pcalloc,pool_cleanup_add,list_push,http_subrequest,http_complex_value}; do
-    flags+=" -C link-arg=-Wl,--wrap=$name"
+    flags+=(-C "link-arg=-Wl,--wrap=$name")
 done
-RUSTFLAGS=$flags cargo rustc --release --locked --lib --crate-type cdylib --target-dir "$work" 2>&1 | tail -n 2 >&2
+cargo rustc --release --locked --lib --crate-type cdylib --target-dir "$work" -- "${flags[@]}" 2>&1 | tail -n 2 >&2
 export PHANTOM_TOKEN_MODULE=$work/release/libngx_http_phantom_token_module.so
 cargo test --locked --no-default-features --test allocations -- --ignored --nocapture

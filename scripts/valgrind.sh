@@ -37,15 +37,15 @@ if [ ! -x "$tree/objs/nginx" ] || [ "$(cat "$tree/.source" 2>/dev/null)" != "$so
     echo "$source" >"$tree/.source"
 fi
 
+# with the names of functions: tests/valgrind.supp has some
 PHANTOM_TOKEN_NGINX_VERSION_CHECK=off NGINX_BUILD_DIR=$tree/objs \
-    CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_LTO=off \
-    cargo build --release --locked --lib --target-dir "$work/module"
+    cargo rustc --release --locked --lib --crate-type cdylib --target-dir "$work/module" -- -C strip=none
 
 rm -f "$work"/report.*
 cat >"$work/nginx" <<EOF
 #!/bin/sh
-exec valgrind --quiet --num-callers=30 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \\
-    --log-file='$work/report.%p' '$tree/objs/nginx' "\$@"
+exec valgrind --quiet --num-callers=40 --track-origins=yes --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \\
+    --suppressions='$PWD/tests/valgrind.supp' --log-file='$work/report.%p' '$tree/objs/nginx' "\$@"
 EOF
 chmod +x "$work/nginx"
 NGINX_BINARY=$work/nginx PHANTOM_TOKEN_MODULE=$work/module/release/libngx_http_phantom_token_module.so \

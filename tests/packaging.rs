@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
 
 fn read(path: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -29,6 +32,35 @@ fn oldest_rust_is_the_same_everywhere() {
     ] {
         assert!(read(file).contains(&text), "{file} lacks \"{text}\"");
     }
+}
+
+/// `cargo update` takes versions that the oldest Rust does not compile, where a dependency insists.
+#[test]
+fn every_crate_compiles_with_the_oldest_rust() {
+    let arguments = ["metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"];
+    let output =
+        Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let needed: BTreeSet<_> = metadata["resolve"]["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .map(|node| &node["id"])
+        .map(Value::to_string)
+        .collect();
+    let parse = |version: &str| version.split('.').map(|part| part.parse().expect("a number")).collect::<Vec<u32>>();
+    let oldest = parse(&format!("{}.0", env!("CARGO_PKG_RUST_VERSION")));
+    let mut seen = 0;
+    for package in metadata["packages"].as_array().expect("packages") {
+        let Some(rust) = package["rust_version"].as_str().filter(|_| needed.contains(&package["id"].to_string()))
+        else {
+            continue;
+        };
+        assert!(parse(rust) <= oldest, "{} {} needs Rust {rust}", package["name"], package["version"]);
+        seen += 1;
+    }
+    assert!(seen > 50, "only {seen} crates seen");
 }
 
 /// Names in the tables of Cargo.toml that end with `dependencies`.

@@ -21,8 +21,15 @@ fn pem(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, Vec<u8>) {
 }
 
 fn rsa_public() -> Vec<u8> {
-    let key = PrivateKeyDer::from_pem_slice(RSA.as_bytes()).unwrap();
-    rsa::KeyPair::from_pkcs8(key.secret_der()).unwrap().public_key().as_ref().to_vec()
+    let key = encoding_key(RSA.as_bytes(), Algorithm::RS256).unwrap();
+    rsa::KeyPair::from_pkcs8(key.inner()).unwrap().public_key().as_ref().to_vec()
+}
+
+/// The same key as PKCS #1 has it: without the 26 bytes of PKCS #8 around it.
+fn pkcs1() -> String {
+    let key = encoding_key(RSA.as_bytes(), Algorithm::RS256).unwrap();
+    let base64 = base64::engine::general_purpose::STANDARD.encode(&key.inner()[26..]);
+    format!("-----BEGIN RSA PRIVATE KEY-----\n{base64}\n-----END RSA PRIVATE KEY-----\n")
 }
 
 fn assertion(pem: &str, algorithm: SigningAlgorithm, kid: Option<&str>, now: u64) -> String {
@@ -50,10 +57,11 @@ fn part(assertion: &str, n: usize) -> Vec<u8> {
 fn signed_by_each_kind_of_key() {
     let (p256, p256_public) = pem(&rcgen::PKCS_ECDSA_P256_SHA256);
     let (ed25519, ed25519_public) = pem(&rcgen::PKCS_ED25519);
-    let table: [(&str, SigningAlgorithm, &dyn VerificationAlgorithm, Vec<u8>); 4] = [
+    let table: [(&str, SigningAlgorithm, &dyn VerificationAlgorithm, Vec<u8>); 5] = [
         (&p256, SigningAlgorithm::Es256, &signature::ECDSA_P256_SHA256_FIXED, p256_public),
         (&ed25519, SigningAlgorithm::EdDsa, &signature::ED25519, ed25519_public),
         (RSA, SigningAlgorithm::Rs256, &signature::RSA_PKCS1_2048_8192_SHA256, rsa_public()),
+        (&pkcs1(), SigningAlgorithm::Rs256, &signature::RSA_PKCS1_2048_8192_SHA256, rsa_public()),
         (RSA, SigningAlgorithm::Ps256, &signature::RSA_PSS_2048_8192_SHA256, rsa_public()),
     ];
     for (pem, algorithm, verification, public) in table {

@@ -27,7 +27,7 @@ build() { # OPTION
         cd "$tree"
         configure=./configure
         [ -f configure ] || configure=auto/configure
-        $configure --with-compat --with-debug --with-threads --with-file-aio \
+        $configure --pid-path=nginx.pid --with-compat --with-debug --with-threads --with-file-aio \
             --with-http_{ssl,v2,stub_status,auth_request,realip,addition,slice,sub,gunzip}_module "$1=$module"
         make -j"$(nproc)"
     ) >"$tree.log" 2>&1 || { tail -n 40 "$tree.log" >&2; exit 1; }

@@ -15,15 +15,12 @@ unreleased=$(sed -n '/^## \[Unreleased\]$/,/^## \[[0-9]/p' CHANGELOG.md | grep -
 [ -z "${unreleased//[[:space:]]/}" ] || fail "CHANGELOG.md: there are changes under [Unreleased]"
 ! git rev-parse -q --verify "refs/tags/v$version" >/dev/null || fail "v$version is released already"
 
-for tool in deny cyclonedx; do
-    command -v "cargo-$tool" >/dev/null || cargo install --locked "cargo-$tool"
-done
+command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 cargo deny check
 
 rm -rf target/packages
 scripts/package.sh
-cargo cyclonedx --format json --override-filename "phantom-token-$version.cdx"
-mv "phantom-token-$version.cdx.json" target/packages/
+packaging/sbom.sh >"target/packages/phantom-token-$version.cdx.json"
 (cd target/packages && sha256sum -- *.deb *.cdx.json >SHA256SUMS)
 
 scripts/reproducible.sh

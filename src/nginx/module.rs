@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::io::Write;
-use std::ptr;
 use std::sync::Arc;
 
 use ::ngx::ffi as ngx;

@@ -13,7 +13,7 @@ readonly roots=$PWD/target/roots module=/usr/lib/nginx/modules/ngx_http_phantom_
 
 # The tests are compiled once, with the oldest C library.
 compiled=$roots/bookworm
-scripts/bare-root.sh bookworm "$compiled" sh -c \
+scripts/bare-root.sh bookworm "$compiled" env CARGO_INCREMENTAL=0 sh -c \
     'scripts/setup.sh --tests && cargo test --locked --no-default-features --no-run --quiet' >&2
 
 results=()
@@ -30,7 +30,7 @@ for suite in "$@"; do
 
     in_root packaging/installed.sh /packages
     log=target/matrix-$suite.log
-    in_root env PHANTOM_TOKEN_MODULE=$module scripts/test.sh | tee "$log" || failed=1
+    in_root env CARGO_INCREMENTAL=0 PHANTOM_TOKEN_MODULE=$module scripts/test.sh | tee "$log" || failed=1
     result=$(tail -n 1 "$log")
     http3="no HTTP/3"
     if chroot "$root" /usr/sbin/nginx -V 2>&1 | grep -q http_v3; then
@@ -42,6 +42,8 @@ for suite in "$@"; do
         # no nginx-tests
         [ $status -eq 2 ] || [ "$http3" = "HTTP/3 passed" ] || failed=1
     fi
+    # gigabytes of tests
+    rm -rf "$root/project/target/debug"
     results+=("$suite, $(chroot "$root" /usr/sbin/nginx -v 2>&1): $result; ${http3:-HTTP/3 not tested}")
 done
 printf '%s\n' "${results[@]}"

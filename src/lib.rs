@@ -8,8 +8,8 @@
 //!    flights together. The requests are parked (`nginx::pending`).
 //! 4. The leader's [`job`] goes to the [`worker`], the one thread beside NGINX's, whose [`client`] asks the
 //!    authorization server.
-//! 5. [`introspection`] reads the answer (with [`json`] and [`jwt`]) or says which [`failure`] it is, and [`freshness`]
-//!    how long it may be kept.
+//! 5. [`introspection`] reads the answer (with [`json`] and [`jwt`]), which becomes [`active`] with the [`claims`] that are
+//!    wanted, or says which [`failure`] it is; and [`freshness`] how long it may be kept.
 //! 6. The event loop is woken (`nginx::wakeup`), the cache filled, every waiting request resumed: its header is
 //!    rewritten, or a [`challenge`] refuses it. [`outcome`] has the words for logs and variables.
 //!
@@ -17,6 +17,7 @@
 //! core, and the core knows neither NGINX, nor sockets, nor clocks.
 
 // core: decisions
+pub mod active;
 pub mod bearer;
 pub mod cache;
 pub mod challenge;

@@ -99,11 +99,9 @@ fn joined(parts: &[&str]) -> Zeroizing<String> {
 }
 
 fn basic(pair: &str) -> Result<HeaderValue, String> {
-    let scheme = "Basic ";
-    let mut value = Zeroizing::new(String::with_capacity(scheme.len() + pair.len().div_ceil(3) * 4));
-    value.push_str(scheme);
-    STANDARD.encode_string(pair.as_bytes(), &mut value);
-    sensitive(&value)
+    // not `encode_string`, which leaves a copy on the stack
+    let encoded = Zeroizing::new(STANDARD.encode(pair));
+    sensitive(&joined(&["Basic ", &encoded]))
 }
 
 fn sensitive(value: &str) -> Result<HeaderValue, String> {

@@ -64,7 +64,7 @@ impl LocationConf {
         };
         let unauthenticated = matches!(client_auth, ClientAuth::None) && self.client_auth.is_none();
         let profile = main.profile(self.profile(Endpoint::Url(url.clone()), client_auth, tls.clone()));
-        let named = format_args!("\"phantom_token_introspection_endpoint\" \"{}\" in {place}", url.for_log());
+        let named = format!("\"phantom_token_introspection_endpoint\" \"{}\" in {place}", url.for_log());
         if main.warned.insert(("endpoint", place.to_owned())) {
             if url.is_plain_remote() {
                 log.write(

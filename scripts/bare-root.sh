@@ -64,6 +64,8 @@ done
 exec unshare --mount --pid --fork --kill-child --propagation private bash -euc '
     root=$1 sysroot=$2
     shift 2
+    # What is a mount itself can have mounts of its own beneath: tests make some.
+    mount --bind "$root" "$root"
     mount --bind "$sysroot" "$root/opt/rust"
     mount -o remount,bind,ro "$root/opt/rust"
     mount -t proc proc "$root/proc"

@@ -63,6 +63,26 @@ impl Nginx {
         status_number(pid, "VmRSS:")
     }
 
+    /// Does `round` until one leaves a process with no more resident memory than earlier ones did. What every round keeps grows
+    /// with every round; what was only higher once, because more happened to be under way, does not.
+    #[track_caller]
+    pub fn assert_memory_settles(&self, pid: u32, mut round: impl FnMut()) {
+        const ROUNDS: usize = 8;
+        const SAME_KIB: usize = 256;
+        let mut resident: Vec<usize> = Vec::new();
+        while resident.len() < ROUNDS {
+            round();
+            let now = self.resident_kib(pid);
+            let settled = resident.last().is_some_and(|before| now <= before + SAME_KIB);
+            resident.push(now);
+            if settled || (resident.len() > 1 && keeps_freed_memory()) {
+                println!("resident memory after each round, KiB: {resident:?}");
+                return;
+            }
+        }
+        panic!("memory grows with every round, KiB: {resident:?}");
+    }
+
     /// Threads of a process.
     pub fn threads(&self, pid: u32) -> usize {
         status_number(pid, "Threads:")

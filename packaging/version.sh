@@ -5,9 +5,9 @@ version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$(dirname "$0")/../Cargo.toml" |
 case ${1-} in
     "") echo "$version" ;;
     --debian)
-        # 1.0-1~deb12 < 1.0-1~deb13 < 1.0-1, which is for a release that has no number yet
+        # 1.0-1~deb12 < 1.0-1~deb13 < 1.0-1~forky, which is for a release that has no number yet
         . /etc/os-release
-        echo "$version-1${VERSION_ID:+~deb$VERSION_ID}"
+        echo "$version-1~${VERSION_ID:+deb}${VERSION_ID:-$VERSION_CODENAME}"
         ;;
     *) echo "usage: $0 [--debian]" >&2; exit 2 ;;
 esac

@@ -289,6 +289,20 @@ fn nginx_starts_reloads_and_quits() {
 }
 
 #[test]
+fn memory_that_grows_is_told_from_memory_that_settles() {
+    let mut rounds = [9000, 12_000, 14_000, 14_100].into_iter();
+    assert_eq!(nginx::assert_settles(|| rounds.next().expect("it has settled")).len(), 4);
+    let mut leak = 0;
+    let growing = std::panic::catch_unwind(move || {
+        nginx::assert_settles(|| {
+            leak += 1000;
+            leak
+        })
+    });
+    assert!(growing.is_err());
+}
+
+#[test]
 fn what_logs_must_not_contain() {
     let idp = Idp::start();
     let api = Api::start();

@@ -20,7 +20,7 @@ use super::idp::Secrets;
 use super::ports::Port;
 use super::wait;
 pub use config::{Builder, ConfigTest, config_test, nginx_binary, nginx_version};
-pub use inspect::{is_running, keeps_freed_memory, workers_of};
+pub use inspect::{assert_settles, is_running, keeps_freed_memory, workers_of};
 
 /// A running NGINX.
 pub struct Nginx {

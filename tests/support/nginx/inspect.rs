@@ -63,24 +63,14 @@ impl Nginx {
         status_number(pid, "VmRSS:")
     }
 
-    /// Does `round` until one leaves a process with no more resident memory than earlier ones did. What every round keeps grows
-    /// with every round; what was only higher once, because more happened to be under way, does not.
+    /// Does `round` until one leaves a process with no more resident memory than the one before: [`assert_settles`].
     #[track_caller]
     pub fn assert_memory_settles(&self, pid: u32, mut round: impl FnMut()) {
-        const ROUNDS: usize = 8;
-        const SAME_KIB: usize = 256;
-        let mut resident: Vec<usize> = Vec::new();
-        while resident.len() < ROUNDS {
+        let resident = assert_settles(|| {
             round();
-            let now = self.resident_kib(pid);
-            let settled = resident.last().is_some_and(|before| now <= before + SAME_KIB);
-            resident.push(now);
-            if settled || (resident.len() > 1 && keeps_freed_memory()) {
-                println!("resident memory after each round, KiB: {resident:?}");
-                return;
-            }
-        }
-        panic!("memory grows with every round, KiB: {resident:?}");
+            if keeps_freed_memory() { 0 } else { self.resident_kib(pid) }
+        });
+        println!("resident memory after each round, KiB: {resident:?}");
     }
 
     /// Threads of a process.
@@ -92,6 +82,23 @@ impl Nginx {
 /// Whether memory that is freed stays resident, as with AddressSanitizer (`scripts/sanitize.sh`): it says nothing then.
 pub fn keeps_freed_memory() -> bool {
     std::env::var_os("ASAN_OPTIONS").is_some()
+}
+
+/// Measures memory, in KiB, until it is not more than the time before. What every round keeps grows with every round; what was only
+/// higher once, because more happened to be under way, does not.
+#[track_caller]
+pub fn assert_settles(mut measure: impl FnMut() -> usize) -> Vec<usize> {
+    const ROUNDS: usize = 8;
+    const SAME: usize = 256;
+    let mut measured = vec![measure()];
+    while measured.len() < ROUNDS {
+        let (before, now) = (measured[measured.len() - 1], measure());
+        measured.push(now);
+        if now <= before + SAME {
+            return measured;
+        }
+    }
+    panic!("memory grows with every round, KiB: {measured:?}");
 }
 
 /// Workers of a master, without those that are shutting down.

@@ -2,10 +2,14 @@
 # Makes a release of the version in Cargo.toml, from a clean tree whose CHANGELOG.md names it: licences and advisories of all crates,
 # packages, SBOM (CycloneDX) and SHA256SUMS in target/packages, every test against every NGINX. Prints how to publish it; publishes
 # nothing. Takes an hour; needs what the scripts it runs need.
+#
+# usage: NGINX_TESTS=PATH scripts/release.sh
+#   PATH  a checkout of https://github.com/nginx/nginx-tests: a release has been tested over HTTP/3, too
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PATH:$HOME/.cargo/bin:/usr/sbin"
 
+export NGINX_TESTS=${NGINX_TESTS:?a checkout of https://github.com/nginx/nginx-tests}
 version=$(packaging/version.sh)
 fail() { echo "$*" >&2; exit 1; }
 [ -z "$(git status --porcelain)" ] || fail "the tree is not clean"

@@ -44,9 +44,7 @@ fi
 mkdir -p "$root/project" "$root/opt/rust"
 # what has been built stays; files that are gone from the working tree do not
 find "$root/project" -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
-git ls-files -z --cached --others --exclude-standard |
-    while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
-    tar --create --null --files-from=- | tar --extract --no-same-owner --directory "$root/project"
+scripts/parts/working-tree.sh | tar --extract --no-same-owner --directory "$root/project"
 
 environment=(
     HOME=/root LANG=C.UTF-8 TERM="${TERM-dumb}"

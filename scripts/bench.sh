@@ -21,17 +21,7 @@ for candidate in python3 /usr/bin/python3; do
 done
 [ -n "$python" ] || missing+=(python3-matplotlib)
 
-scripts/setup.sh
-if [ ${#missing[@]} -gt 0 ]; then
-    as_root=()
-    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-    echo "installing ${missing[*]}" >&2
-    {
-        "${as_root[@]}" apt-get -qq update
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-            apt-get -qq install --yes --no-install-recommends "${missing[@]}"
-    } >&2 </dev/null
-fi
+scripts/setup.sh "${missing[@]}"
 
 PHANTOM_TOKEN_MODULE=${PHANTOM_TOKEN_MODULE:-$(scripts/build.sh | tail -n 1)}
 cargo build --release --locked --no-default-features --example bench_server --target-dir target >&2

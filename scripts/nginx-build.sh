@@ -14,7 +14,7 @@ readonly work=$PWD/target/nginx-build module=$PWD
 source=${1-debian}
 shift $(($# > 0))
 scripts/setup.sh --tests
-[ "$source" != debian ] || source=$(scripts/nginx-source.sh "$work/source" | tail -n 1)
+[ "$source" != debian ] || source=$(scripts/parts/nginx-source.sh "$work/source" | tail -n 1)
 source=$(cd "$source" && pwd)
 
 # A tree for each: configure writes into the one it runs in. What cargo has built for it stays.

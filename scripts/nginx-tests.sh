@@ -14,17 +14,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly packaged=/usr/share/nginx-tests
-as_root=()
-[ "$(id -u)" -eq 0 ] || as_root=(sudo)
-install_packages() {
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install --yes --no-install-recommends "$@" >/dev/null </dev/null
-}
-
 if [ -d "${1-}" ]; then
     suite=$(cd "$1" && pwd)
     shift
 else
-    apt-cache show libtest-nginx-perl >/dev/null 2>&1 && install_packages libtest-nginx-perl
+    apt-cache show libtest-nginx-perl >/dev/null 2>&1 && scripts/setup.sh libtest-nginx-perl
     suite=$packaged
 fi
 if [ ! -f "$suite/lib/Test/Nginx.pm" ]; then
@@ -35,16 +29,15 @@ cd "$suite"
 if [ $# -gt 0 ]; then files=("$@"); else files=(*.t); fi
 cd - >/dev/null
 
-scripts/setup.sh
 packages=(perl libio-socket-ssl-perl libcryptx-perl libfcgi-perl libscgi-perl libcache-memcached-perl)
 if [ -z "${NGINX_BINARY-}" ]; then
     # The suite loads all of these that the binary was built with.
     packages+=(libnginx-mod-{http-{geoip,image-filter,perl,xslt-filter},mail,stream,stream-geoip})
     export TEST_NGINX_MODULES=/usr/lib/nginx/modules
 fi
-for package in "${packages[@]}"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || install_packages "$package" ||
-        echo "without $package some tests are skipped" >&2
+# in one go, or those that there are
+scripts/setup.sh "${packages[@]}" || for package in "${packages[@]}"; do
+    scripts/setup.sh "$package" || echo "without $package some tests are skipped" >&2
 done
 module=${PHANTOM_TOKEN_MODULE:-$(scripts/build.sh | tail -n 1)}
 export TEST_NGINX_BINARY=${NGINX_BINARY:-/usr/sbin/nginx}

@@ -19,17 +19,7 @@ readonly top=$PWD/target/rpm packages=$PWD/target/packages/rpm
 
 options=()
 if [ -e /etc/debian_version ]; then
-    scripts/setup.sh --tests
-    missing=()
-    for package in rpm cpio go-md2man libssl-dev libpcre2-dev zlib1g-dev; do
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
-    done
-    if [ ${#missing[@]} -gt 0 ]; then
-        as_root=()
-        [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get -qq install --yes --no-install-recommends "${missing[@]}" >&2 </dev/null
-    fi
+    scripts/setup.sh --tests rpm cpio go-md2man libssl-dev libpcre2-dev zlib1g-dev
     options+=(--nodeps)
 fi
 
@@ -37,10 +27,7 @@ rm -rf "$top"
 mkdir -p "$top/SOURCES" "$packages"
 tar --create --gzip --exclude=.git --transform "s,^\.,nginx-$nginx," --directory "$source" \
     --file "$top/SOURCES/nginx-$nginx.tar.gz" .
-git ls-files -z --cached --others --exclude-standard |
-    while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
-    tar --create --gzip --null --files-from=- --transform "s,^,phantom-token-$version/,S" \
-        --file "$top/SOURCES/phantom-token-$version.tar.gz"
+scripts/parts/working-tree.sh --gzip --transform "s,^,phantom-token-$version/,S" >"$top/SOURCES/phantom-token-$version.tar.gz"
 cargo fetch --locked --quiet
 # --noclean: the tree, for the tests
 rpmbuild -ba "${options[@]}" --noclean --define "_topdir $top" --define "nginx_version $nginx" \

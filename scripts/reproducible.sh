@@ -9,9 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 build() { # FOLDER → path of the module
     mkdir -p "$work/$1"
-    git ls-files -z --cached --others --exclude-standard |
-        while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
-        tar --create --null --files-from=- | tar --extract --directory "$work/$1"
+    scripts/parts/working-tree.sh | tar --extract --directory "$work/$1"
     "$work/$1/scripts/build.sh" | tail -n 1
 }
 one=$(build one)

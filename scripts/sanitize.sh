@@ -10,33 +10,12 @@ cd "$(dirname "$0")/.."
 PATH="$PATH:$HOME/.cargo/bin:/usr/sbin"
 
 readonly work=$PWD/target/sanitize target=x86_64-unknown-linux-gnu
-mkdir -p "$work"
 source=
-[ $# -eq 0 ] || [ "$1" = -- ] || { source=$(cd "$1" && pwd); shift; }
+[ $# -eq 0 ] || [ "$1" = -- ] || { source=$1; shift; }
 [ "${1-}" != -- ] || shift
 
 scripts/setup.sh --tests
-if [ -z "$source" ]; then
-    source=$(scripts/nginx-source.sh "$work/source" | tail -n 1)
-fi
-
-tree=$work/tree
-if [ ! -x "$tree/objs/nginx" ] || [ "$(cat "$tree/.source" 2>/dev/null)" != "$source" ]; then
-    rm -rf "$tree"
-    cp -a "$source" "$tree"
-    (
-        cd "$tree"
-        configure=./configure
-        [ -f configure ] && [ ! -L configure ] || configure=auto/configure
-        $configure --with-compat --with-debug --with-threads --with-file-aio \
-            --with-http_{ssl,v2,stub_status,auth_request,realip,addition,slice,sub,gunzip}_module \
-            --with-cc-opt='-O1 -g -fsanitize=address -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1' \
-            --with-ld-opt=-fsanitize=address
-        # what its build runs is not looked at for leaks
-        ASAN_OPTIONS=detect_leaks=0 make -j"$(nproc)"
-    ) >"$work/nginx.log" 2>&1 || { tail -n 20 "$work/nginx.log" >&2; exit 1; }
-    echo "$source" >"$tree/.source"
-fi
+tree=$(scripts/parts/nginx-instrumented.sh "$work" "$source" '-fsanitize=address -fno-omit-frame-pointer' -fsanitize=address | tail -n 1)
 
 # The sanitizer of Rust is there in every toolchain, behind this switch.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address PHANTOM_TOKEN_NGINX_VERSION_CHECK=off NGINX_BUILD_DIR=$tree/objs \

@@ -2,16 +2,21 @@
 # Installs what building needs and is missing, on Debian, as root or by sudo, without questions: NGINX with its headers, a
 # C compiler, libclang for bindgen. With --tests also Node and npm, for the tests' real authorization server, and njs. Rust is taken
 # from PATH or ~/.cargo/bin; where there is none, from Debian, if Debian's is recent enough.
+#
+# usage: scripts/setup.sh [--tests] [PACKAGE...]
+#   PACKAGE  of Debian, to be installed as well
 set -euo pipefail
 
 readonly rust_needed=1.85
 packages=(nginx nginx-dev gcc libc6-dev make libclang-dev ca-certificates)
 commands=()
-case ${1-} in
-    "") ;;
-    --tests) commands+=(node npm) packages+=(libnginx-mod-http-js) ;;
-    *) echo "usage: $0 [--tests]" >&2; exit 2 ;;
-esac
+for argument in "$@"; do
+    case $argument in
+        --tests) commands+=(node npm) packages+=(libnginx-mod-http-js) ;;
+        -*) echo "usage: $0 [--tests] [PACKAGE...]" >&2; exit 2 ;;
+        *) packages+=("$argument") ;;
+    esac
+done
 
 missing=()
 for package in "${packages[@]}"; do

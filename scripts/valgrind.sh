@@ -3,39 +3,14 @@
 # the ways that a request can end: a read of memory that is gone or was never written is an error, and so is memory that is lost.
 #
 # usage: scripts/valgrind.sh [SOURCE]
-#   SOURCE   a source tree of NGINX; without it that of Debian's package, by "apt-get source", which needs a deb-src line
+#   SOURCE   a source tree of NGINX; without it that of Debian's package
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PATH:$HOME/.cargo/bin:/usr/sbin"
 
 readonly work=$PWD/target/valgrind
-mkdir -p "$work"
-command -v valgrind >/dev/null || { echo "valgrind is not installed" >&2; exit 2; }
-scripts/setup.sh --tests
-source=${1-}
-if [ -z "$source" ]; then
-    (cd "$work" && apt-get -qq source nginx >/dev/null) || {
-        echo "no source of NGINX: add a deb-src line to apt's sources, or name a tree" >&2
-        exit 2
-    }
-    source=$(find "$work" -mindepth 1 -maxdepth 1 -type d -name 'nginx-[0-9]*' | sort | tail -n 1)
-fi
-source=$(cd "$source" && pwd)
-
-tree=$work/tree
-if [ ! -x "$tree/objs/nginx" ] || [ "$(cat "$tree/.source" 2>/dev/null)" != "$source" ]; then
-    rm -rf "$tree"
-    cp -a "$source" "$tree"
-    (
-        cd "$tree"
-        configure=./configure
-        [ -f configure ] && [ ! -L configure ] || configure=auto/configure
-        $configure --with-compat --with-debug --with-threads --with-http_{v2,stub_status}_module \
-            --with-cc-opt='-O1 -g -DNGX_DEBUG_PALLOC=1'
-        make -j"$(nproc)"
-    ) >"$work/nginx.log" 2>&1 || { tail -n 20 "$work/nginx.log" >&2; exit 1; }
-    echo "$source" >"$tree/.source"
-fi
+scripts/setup.sh --tests valgrind
+tree=$(scripts/parts/nginx-instrumented.sh "$work" "${1-}" '' '' | tail -n 1)
 
 # with the names of functions: tests/valgrind.supp has some
 PHANTOM_TOKEN_NGINX_VERSION_CHECK=off NGINX_BUILD_DIR=$tree/objs \

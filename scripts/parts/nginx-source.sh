@@ -2,7 +2,7 @@
 # Downloads the source of this release's NGINX, with Debian's patches, into DIR and prints the path of the tree as its last line.
 # This machine's own list of sources is left as it is.
 #
-# usage: scripts/nginx-source.sh DIR
+# usage: scripts/parts/nginx-source.sh DIR
 set -euo pipefail
 
 mkdir -p "$1"

@@ -39,7 +39,8 @@ package=$(echo "$top"/RPMS/*/*.rpm)
 rpm --query --package --requires --provides --list "$package" >&2
 mkdir -p "$top/root"
 rpm2cpio "$package" | (cd "$top/root" && cpio --extract --make-directories --quiet)
-tree=$(echo "$top/BUILD/nginx-$nginx")
+# rpm 4.20 has a folder more
+tree=$(find "$top/BUILD" -maxdepth 2 -type d -name "nginx-$nginx")
 make -C "$tree" -f objs/Makefile -j"$(nproc)" binary >"$top/nginx.log" 2>&1 || { tail -n 40 "$top/nginx.log" >&2; exit 1; }
 export NGINX_BINARY=$tree/objs/nginx
 PHANTOM_TOKEN_MODULE=$(find "$top/root" -name '*.so')
